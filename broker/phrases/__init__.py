@@ -1,0 +1,62 @@
+"""The sentences that people read, by code or rule and language; flat files with `{found} {allowed} ...` gaps.
+
+Keys: `title.<code>` for a problem, `rule.<rule>` for a fault or warning. One key per line, sorted. English is whole;
+another language may lag behind and falls back to it. Rendering never raises: an answer with a clumsy sentence is
+better than none. No rule is decided here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+FALLBACK = "en"
+
+
+class _Gaps(dict[str, object]):
+    def __missing__(self, _gap: str) -> str:
+        return ""
+
+
+@cache
+def phrases() -> Mapping[str, Mapping[str, str]]:
+    """Language -> key -> sentence, as in the files beside this one."""
+    folder = files("broker.phrases")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
+    return {name.removesuffix(".json"): json.loads((folder / name).read_text("utf-8")) for name in names}
+
+
+def languages() -> tuple[str, ...]:
+    """Two-letter tags, the fallback first."""
+    return (FALLBACK, *(language for language in phrases() if language != FALLBACK))
+
+
+def render(code_or_rule: str, language: str, **gaps: object) -> str:
+    """The sentence for `rule.x`, `title.x`, or a bare `x` (a rule before a title) in `language` ("es", "es-CL").
+
+    A gap without a value stays empty; a tuple is listed with commas; an unknown key is answered by itself.
+    """
+    sentence = _sentence(code_or_rule, language[:2].lower())
+    filled = _Gaps({name: _text(value) for name, value in gaps.items()})
+    try:
+        return " ".join(sentence.format_map(filled).split())
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return sentence
+
+
+def _sentence(key: str, language: str) -> str:
+    for sentences in (phrases().get(language, {}), phrases()[FALLBACK]):
+        for name in (key, f"rule.{key}", f"title.{key}"):
+            if name in sentences:
+                return sentences[name]
+    return key
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple | list | set | frozenset):
+        return ", ".join(str(item) for item in value)
+    return str(value)
