@@ -64,7 +64,6 @@ class World(TypedDict):
     members: dict[str, Member]
     groups: dict[str, Group]
     subscriptions: list[Subscription]
-    accepted: list[Header]
 
 
 class Version(TypedDict):
@@ -73,6 +72,21 @@ class Version(TypedDict):
     handed: set[Place]
     fetched: set[str]
     waiting: NotRequired[set[Place]]
+
+
+def attributes_of(body: Mapping[str, Any]) -> dict[str, set[str]]:
+    """What the annotations `x-route` of seizure 1.0 and alert 1.0 yield, read by hand: a second opinion here, too."""
+    lines, legs, place = body.get("goods", []), body.get("route", []), body.get("place", {})
+    transport = body.get("transport", {})
+    headings = [body.get("heading"), *body.get("headings", []), *(line.get("heading") for line in lines)]
+    listed = [country for name in ("origins", "operators", "countries") for country in body.get(name, [])]
+    located = [spot.get(name, "")[:2] for spot in [place, *legs] for name in ("country", "locode")]
+    return {
+        "heading": {heading for heading in headings if heading},
+        "hs": {line["hs"] for line in lines if "hs" in line},
+        "country": {country for country in [*listed, *located] if country},
+        "mode": {mode for mode in [transport.get("mode"), *transport.get("modes", [])] if mode},
+    }
 
 
 # ── the release ──

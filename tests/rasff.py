@@ -42,6 +42,15 @@ DATABASE = DATA / "data" / "rasff_notifications.sqlite"
 LISTS = {"forFollowUp": "action", "forAttention": "attention", "distribution": "information"}
 """Column -> duty, in the order in which duties are told."""
 
+RISKS = {
+    "no risk": "no-risk",
+    "not serious": "not-serious",
+    "potential risk": "potential",
+    "potentially serious": "potentially-serious",
+    "serious": "serious",
+}
+"""Risk decision -> code of `schemas/codelists/risks.csv`."""
+
 WITH_COMMA = "Bonaire, Sint Eustatius and Saba"
 ALIASES = {
     "Cape Verde": "CV",
@@ -224,11 +233,11 @@ def octets(payload: Payload) -> bytes:
 def _body(row: Notification) -> Payload:
     body: Payload = {
         "subject": " ".join(row.subject.split()),
-        "reason": "food-safety",
+        "reason": "product-safety",
         "headings": ["food"],
         "category": row.category,
         "classification": row.classification,
-        "risk": row.risk.replace(" ", "-"),
+        "risk": RISKS[row.risk],
         "hazards": list(row.hazards),
         "origins": _countries(row.origins),
         "operators": _countries(row.operators),

@@ -40,7 +40,6 @@ def a_world(*subscriptions: model.Subscription, **groups: model.Group) -> model.
         },
         "groups": groups,
         "subscriptions": list(subscriptions),
-        "accepted": [],
     }
 
 
@@ -349,6 +348,25 @@ def test_echo_has_an_inbox() -> None:
     header = a_header("CLEAR", status="exercise", to=["ECHO"], all=True)
 
     assert ("ECHO", "inbox", "to", ("information",)) in model.deliveries(header, ATTRIBUTES, a_world())
+
+
+def test_attributes() -> None:
+    """Attributes come from annotations in the schemas."""
+    body = {
+        "heading": "tobacco",
+        "place": {"country": "CL", "locode": "CLVAP"},
+        "goods": [{"hs": "240220"}, {"hs": "9503", "heading": "counterfeits"}, {"description": "?"}],
+        "route": [{"country": "CN"}, {"country": "PA", "locode": "PABLB"}],
+        "transport": {"mode": "sea"},
+    }
+
+    assert model.attributes_of(body) == {
+        "heading": {"tobacco", "counterfeits"},
+        "hs": {"240220", "9503"},
+        "country": {"CL", "CN", "PA"},
+        "mode": {"sea"},
+    }
+    assert not any(model.attributes_of({"reason_code": "mistaken", "text": "-"}).values())
 
 
 # ── corrections ──

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections import Counter
+from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from tests import rasff
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +115,24 @@ def test_addresses(alerts: list[tuple[rasff.Payload, rasff.Expected]]) -> None:
         stored[expected.address] = octets
 
     assert len(stored) == 8404
+
+
+@pytest.mark.parametrize("name", ["envelope", "messages/alert"])
+def test_payloads_are_valid(name: str, alerts: list[tuple[rasff.Payload, rasff.Expected]]) -> None:
+    """Every row makes a valid envelope and a valid alert."""
+    schema = jsonschema_rs.validator_for(json.loads((SCHEMAS / f"{name}/1.0.json").read_text()), offline=True)
+    values = [payload if name == "envelope" else payload["body"] for payload, _ in alerts]
+
+    assert [str(fault) for value in values for fault in schema.iter_errors(value)] == []
+
+
+@pytest.mark.parametrize(("codelist", "used"), [("risks", set(rasff.RISKS.values())), ("headings", {"food"})])
+def test_codes(codelist: str, used: set[str]) -> None:
+    """The codes that stand for RASFF's words are listed."""
+    lines = (SCHEMAS / f"codelists/{codelist}.csv").read_text().splitlines()
+    codes = {row["code"] for row in csv.DictReader(line for line in lines if not line.startswith("#"))}
+
+    assert used <= codes
 
 
 def test_release(alerts: list[tuple[rasff.Payload, rasff.Expected]]) -> None:
