@@ -1,0 +1,1 @@
+"""RabbitMQ, the wire between the hub and its members."""

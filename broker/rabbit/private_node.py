@@ -203,6 +203,9 @@ class Node:
             command = [_epmd(), "-port", str(self.epmd_port), "-address", _LOOPBACK]
             self._epmd = self._launch(command, "epmd.log")
             self._guard.watch(self._epmd.pid)
+        for log in ("node.log", "start.log"):  # an error message tells of this start, not of the one before
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / log).replace(self.folder / f"{log}.1")
         self._beam = self._launch([self.script], "start.log")
         self._guard.watch(self._beam.pid)
         try:
@@ -237,9 +240,12 @@ class Node:
         raise SetupRefused(detail=f"RabbitMQ did not answer within {START_SECONDS:.0f} s.\n{self._tail()}")
 
     def _tail(self) -> str:
-        """The last lines of what the node said: for an error message."""
-        said = [log.read_text(errors="replace") for log in sorted(self.folder.glob("*.log")) if log.stat().st_size]
-        return "\n".join("\n".join(text.splitlines()[-15:]) for text in said).replace(self.password, "***")
+        """What the node said last, from its first complaint on: at most 20 lines, for an error message."""
+        logs = [self.folder / name for name in ("node.log", "start.log")]
+        lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()[-200:]]
+        complaints = [number for number, line in enumerate(lines) if "[error]" in line or "BOOT FAILED" in line]
+        told = lines[complaints[0] :][:20] if complaints else lines[-20:]
+        return "\n".join(told).replace(self.password, "***")
 
     def _environment(self) -> Mapping[str, str]:
         """Nothing of the caller's RABBITMQ_* and ERL_* settings reaches the node."""
@@ -250,6 +256,7 @@ class Node:
             "HOME": str(folder),  # where Erlang looks for its cookie
             "ERL_EPMD_PORT": str(self.epmd_port),
             "ERL_EPMD_ADDRESS": _LOOPBACK,
+            "ERL_CRASH_DUMP_SECONDS": "0",  # none: it takes seconds to write, and has the password in it
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_BASE": str(folder),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
@@ -268,7 +275,7 @@ class Node:
 
 
 def start(folder: Path, *, auth_url: str | None = None, extra_conf: str = "") -> Node:
-    """Start a node in `folder` (made if missing); returns when AMQP and the management API answer. Blocks: use a thread.
+    """Start a node in `folder` (made if missing); returns when AMQP and management answer. Blocking: use a thread.
 
     `auth_url`: where the hub answers RabbitMQ's HTTP authentication back end; `/user`, `/vhost`, `/resource` and
     `/topic` are added to it. None: only the node's own users are known. `extra_conf`: more lines for `rabbitmq.conf`.
@@ -419,14 +426,15 @@ def stop_stale(folder: Path) -> list[int]:
 
 
 def _end_listed(folder: Path) -> list[int]:
-    ended = _running(_listed(folder)["processes"])
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        for pid in _running(_listed(folder)["processes"]):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, sent)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _running(_listed(folder)["processes"]) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    """By SIGKILL: whoever would have waited for a polite end is dead."""
+    processes = _listed(folder)["processes"]
+    ended = _running(processes)
+    for pid in ended:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _running(processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
     (folder / "processes.json").unlink(missing_ok=True)
     return ended
 
