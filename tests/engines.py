@@ -39,10 +39,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from broker.errors import SetupRefused
-from broker.rabbit.private_node import Guard, Node, free_port, installed, manage
+from broker.rabbit.private_node import Guard, Node, installed, manage
+from broker.rabbit.private_node import free_port as free_port
 from broker.rabbit.private_node import start as start_node
-
-__all__ = ["free_port", "private_postgres", "private_rabbit", "summary_lines", "testdata"]
 
 AUTH_PATH = "/v1/rabbitmq/auth"
 """Below the hub's address: where RabbitMQ's HTTP authentication back end asks (`/user`, `/vhost` ... are added)."""
@@ -58,7 +57,8 @@ def summary_lines() -> list[str]:
     return [f"{engine}: {line}" for engine, line in sorted(_used.items())]
 
 
-def _missing(engine: str, why: str) -> NoReturn:
+def missing(engine: str, why: str) -> NoReturn:
+    """Leave the present test out, or fail it where everything is required; the summary says so either way."""
     _used[engine] = f"left out: {why}"
     if REQUIRED:
         pytest.fail(f"{engine} is required here, but {why}")
@@ -96,7 +96,7 @@ async def postgres_server() -> AsyncIterator[str]:
         yield url.render_as_string(hide_password=False)
         return
     if _postgres_binaries() is None:
-        _missing("PostgreSQL", "none answers and none is installed (initdb)")
+        missing("PostgreSQL", "none answers and none is installed (initdb)")
     async with private_postgres() as cluster:
         _used["PostgreSQL"] = f"a private cluster on port {cluster.port}"
         yield cluster.url
@@ -249,8 +249,7 @@ async def private_postgres() -> AsyncIterator[Cluster]:
     """A cluster of one's own, for the tests that kill it; about a second to start. Its methods block."""
     binaries = _postgres_binaries()
     if binaries is None:
-        _missing("PostgreSQL", "none is installed (initdb), and this test kills its own")
-    _used.setdefault("PostgreSQL (to be killed)", "private clusters")
+        missing("PostgreSQL", "none is installed (initdb), and this test kills its own")
     with _folder("tw-postgres-") as folder:
         os_user = _ordinary_user() if os.geteuid() == 0 else None
         if os_user is not None:
@@ -329,7 +328,7 @@ async def rabbit_server(hub_port: int) -> AsyncIterator[Rabbit]:
         yield standing
         return
     if installed() is None:
-        _missing("RabbitMQ", "none answers with management and our authentication back end, and none is installed")
+        missing("RabbitMQ", "none answers with management and our authentication back end, and none is installed")
     began = time.monotonic()
     async with private_rabbit(auth_url(hub_port)) as node:
         _used["RabbitMQ"] = f"a private node on port {node.port}, up in {time.monotonic() - began:.1f} s"
@@ -377,7 +376,7 @@ async def private_rabbit(auth_url: str | None = None, *, extra_conf: str = "") -
     A queue declared less than 2 s before a kill can come back without a leader on 3.10: wait.
     """
     if installed() is None:
-        _missing("RabbitMQ", "none is installed, and this test needs its own")
+        missing("RabbitMQ", "none is installed, and this test needs its own")
     with _folder("tw-rabbit-") as folder:
         node = await asyncio.to_thread(start_node, folder, auth_url=auth_url, extra_conf=extra_conf)
         try:

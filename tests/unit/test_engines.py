@@ -77,7 +77,7 @@ async def test_node_listens_on_loopback_only_and_its_files_are_private() -> None
 async def test_node_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
     """When the caller dies by SIGKILL its node and port mapper are ended all the same."""
     if private_node.installed() is None:
-        pytest.skip("RabbitMQ is left out: none is installed")
+        engines.missing("RabbitMQ", "none is installed")
     script = "import sys, time; from pathlib import Path; from broker.rabbit import private_node as it\n"
     script += "node = it.start(Path(sys.argv[1])); print(node.pid, flush=True); time.sleep(60)"
     caller = faults.Process([sys.executable, "-c", script, str(tmp_path / "node")], tmp_path / "said")
@@ -96,7 +96,7 @@ async def test_node_does_not_outlive_the_process_that_started_it(tmp_path: Path)
 async def test_node_that_cannot_start_says_why(tmp_path: Path) -> None:
     """A setting RabbitMQ refuses is told with the end of its log, and nothing is left running."""
     if private_node.installed() is None:
-        pytest.skip("RabbitMQ is left out: none is installed")
+        engines.missing("RabbitMQ", "none is installed")
     with pytest.raises(SetupRefused, match="no_such_setting"):
         await asyncio.to_thread(private_node.start, tmp_path, extra_conf="no_such_setting = 1")
 
@@ -180,10 +180,10 @@ def test_missing_engine_is_skipped_at_home_and_fails_where_it_is_required(monkey
     monkeypatch.setattr(engines, "_used", {})
     monkeypatch.setattr(engines, "REQUIRED", False)
     with pytest.raises(pytest.skip.Exception, match="left out"):
-        engines._missing("Engine", "it is not there")
+        engines.missing("Engine", "it is not there")
     monkeypatch.setattr(engines, "REQUIRED", True)
     with pytest.raises(pytest.fail.Exception, match="required"):
-        engines._missing("Engine", "it is not there")
+        engines.missing("Engine", "it is not there")
 
     assert engines.summary_lines() == ["Engine: left out: it is not there"]
 
