@@ -24,7 +24,7 @@ from broker.language import rules
 from broker.language.codelists import CodeList, load_codelists, unknown_code
 from broker.language.identifiers import FORMATS, Flaw
 from broker.language.plan import Place, Seen, compile_plan, observe
-from broker.language.schema import Validator, compile_schema, pointer_of, schema_faults
+from broker.language.schema import Validator, compile_schema, schema_faults
 
 BELIEVED_FALSE = "believed-false"
 WITHDRAWAL = "withdrawal"
@@ -114,7 +114,7 @@ class Language:
         warnings: list[Fault] = []
         identifiers: list[Identifier] = []
         attributes: dict[str, set[str]] = {}
-        seen = observe(kind.plan, body, ("body",))
+        seen = observe(kind.plan, body, "/body")
         for one in seen:
             value, flaw = _examined(one)
             if flaw is not None:
@@ -135,7 +135,7 @@ class Language:
             return
         codelist = self.codelists[seen.mark.codelist]
         if seen.value not in codelist.codes:
-            fault = unknown_code(codelist, seen.value, pointer_of(seen.path))
+            fault = unknown_code(codelist, seen.value, seen.pointer)
             (faults if codelist.policy == "error" else warnings).append(fault)
 
 
@@ -155,13 +155,13 @@ def _severe(flaw: Flaw, seen: Seen) -> bool:
 
 def _flaw_fault(flaw: Flaw, seen: Seen) -> Fault:
     more = {"format": seen.mark.format or "", **flaw.more}
-    return Fault(pointer_of(seen.path), flaw.rule, quote(seen.value), flaw.allowed, more)
+    return Fault(seen.pointer, flaw.rule, quote(seen.value), flaw.allowed, more)
 
 
 def _collect(seen: Seen, value: str, identifiers: list[Identifier], attributes: dict[str, set[str]]) -> None:
     form = FORMATS[seen.mark.format] if seen.mark.format is not None else None
     if form is not None and form.collected:
-        identifiers.append(Identifier(seen.mark.format or "", value, pointer_of(seen.path)))
+        identifiers.append(Identifier(seen.mark.format or "", value, seen.pointer))
     if seen.mark.route is None:
         return
     routed = form.country(value) if form is not None and seen.mark.route == "country" else value

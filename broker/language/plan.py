@@ -12,6 +12,7 @@ from typing import Any
 
 from broker.errors import SetupRefused
 from broker.language.identifiers import FORMATS
+from broker.language.schema import pointer_of
 
 ROUTES = ("heading", "hs", "country", "mode")
 ROLES = ("event-country", "from", "until")
@@ -22,8 +23,6 @@ ELSEWHERE = ("x-title", "x-originator")
 
 APPLICATORS = ("allOf", "anyOf", "oneOf")
 BRANCHES = ("then", "else")
-
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One node of a plan: a mark for the value itself, and where to go on from here."""
+    """One node of a plan: a mark for the value itself, and where to go on from here.
+
+    `members` are (name, name as a step of a JSON Pointer, place)."""
 
     mark: Mark | None
-    members: tuple[tuple[str, Place], ...]
+    members: tuple[tuple[str, str, Place], ...]
     items: Place | None
 
 
@@ -51,28 +52,28 @@ class Seen:
 
     mark: Mark
     value: str
-    path: Path
+    pointer: str
     holder: Any
 
 
-def observe(place: Place, value: object, path: Path = ()) -> list[Seen]:
-    """Every marked string of `value`, which has passed its schema, in the order of the plan."""
+def observe(place: Place, value: object, base: str = "") -> list[Seen]:
+    """Every marked string of `value`, which has passed its schema, in the order of the plan; pointers below `base`."""
     seen: list[Seen] = []
-    _observe(place, value, path, value, seen)
+    _observe(place, value, base, value, seen)
     return seen
 
 
-def _observe(place: Place, value: object, path: Path, holder: object, seen: list[Seen]) -> None:
+def _observe(place: Place, value: object, at: str, holder: object, seen: list[Seen]) -> None:
     if isinstance(value, str):
         if place.mark is not None:
-            seen.append(Seen(place.mark, value, path, holder))
+            seen.append(Seen(place.mark, value, at, holder))
     elif isinstance(value, dict):
-        for name, member in place.members:
+        for name, step, member in place.members:
             if name in value:
-                _observe(member, value[name], (*path, name), value, seen)
+                _observe(member, value[name], at + step, value, seen)
     elif isinstance(value, list) and place.items is not None:
         for index, item in enumerate(value):
-            _observe(place.items, item, (*path, index), value, seen)
+            _observe(place.items, item, f"{at}/{index}", value, seen)
 
 
 # --- compiling ---------------------------------------------------------------------------------------------------
@@ -130,7 +131,9 @@ def _take_marks(schema: Mapping[str, Any], draft: _Draft) -> None:
 
 
 def _place(draft: _Draft) -> Place | None:
-    members = tuple((name, place) for name, d in draft.members.items() if (place := _place(d)) is not None)
+    members = tuple(
+        (name, pointer_of([name]), place) for name, d in draft.members.items() if (place := _place(d)) is not None
+    )
     items = _place(draft.items) if draft.items is not None else None
     if not (draft.marks or members or items):
         return None

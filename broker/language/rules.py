@@ -18,7 +18,6 @@ from broker.errors import Fault, quote
 from broker.language.codelists import CodeList
 from broker.language.identifiers import FORMATS
 from broker.language.plan import Seen
-from broker.language.schema import pointer_of
 
 EVENT_AHEAD_MAX = timedelta(minutes=5)
 """A clock may be wrong; an event may not lie in the future by more than that."""
@@ -37,7 +36,7 @@ MODES_THAT_SAY_NOTHING = frozenset({"unknown", "withheld", "other"})
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a rule may look at. `seen` holds every marked string, pointers below /body."""
+    """What a rule may look at. `seen` holds every marked string of the body."""
 
     header: Mapping[str, Any]
     seen: Sequence[Seen]
@@ -129,7 +128,7 @@ def _locode_country(report: Report) -> Iterator[Fault]:
         country = FORMATS["locode"].country(seen.value)
         stated = _sibling(report, seen, "iso3166-1-alpha-2")
         if country is not None and stated is not None and stated != country:
-            yield Fault(_at(seen), "locode-country", quote(seen.value), more={"country": stated})
+            yield Fault(seen.pointer, "locode-country", quote(seen.value), more={"country": stated})
 
 
 def _sibling(report: Report, beside: Seen, form: str) -> str | None:
@@ -147,7 +146,7 @@ def _mode_mismatch(report: Report) -> Iterator[Fault]:
     for seen in report.seen:
         wanted = MODES_OF.get(seen.mark.format or "")
         if wanted is not None and not wanted & modes:
-            yield Fault(_at(seen), "mode-mismatch", ", ".join(sorted(modes)), tuple(sorted(wanted)))
+            yield Fault(seen.pointer, "mode-mismatch", ", ".join(sorted(modes)), tuple(sorted(wanted)))
 
 
 def _hs_unlike_heading(report: Report) -> Iterator[Fault]:
@@ -155,14 +154,21 @@ def _hs_unlike_heading(report: Report) -> Iterator[Fault]:
     headings = report.attributes.get("heading", frozenset())
     chapters: set[str] = set()
     for heading in headings:
-        code = report.codelists["headings"].codes.get(heading)
-        if code is None or not code.more.get("chapters"):
+        expected = _chapters(report, heading)
+        if not expected:
             return
-        chapters.update(code.more["chapters"])
+        chapters.update(expected)
     codes = [seen for seen in report.seen if seen.mark.route == "hs"]
     if chapters and codes and not any(_within(seen.value, chapters) for seen in codes):
-        yield Fault(_at(codes[0]), "hs-unlike-heading", quote(codes[0].value), tuple(sorted(chapters)),
+        yield Fault(codes[0].pointer, "hs-unlike-heading", quote(codes[0].value), tuple(sorted(chapters)),
                     {"heading": ", ".join(sorted(headings))})  # fmt: skip
+
+
+def _chapters(report: Report, heading: str) -> tuple[str, ...]:
+    """HS chapters or codes that one expects under `heading`; empty: any."""
+    codelist = report.codelists.get("headings")
+    code = codelist.codes.get(heading) if codelist is not None else None
+    return code.more.get("chapters", ()) if code is not None else ()
 
 
 def _within(hs: str, chapters: set[str]) -> bool:
@@ -177,7 +183,7 @@ def _country_of_another(report: Report) -> Iterator[Fault]:
         return
     for seen in report.seen:
         if seen.mark.role == "event-country" and seen.value != own:
-            yield Fault(_at(seen), "country-of-another", quote(seen.value), (own,))
+            yield Fault(seen.pointer, "country-of-another", quote(seen.value), (own,))
 
 
 def _until_before_from(report: Report) -> Iterator[Fault]:
@@ -185,11 +191,7 @@ def _until_before_from(report: Report) -> Iterator[Fault]:
     starts = {id(seen.holder): seen.value for seen in report.seen if seen.mark.role == "from"}
     for seen in report.seen:
         if seen.mark.role == "until" and seen.value < starts.get(id(seen.holder), ""):
-            yield Fault(_at(seen), "until-before-from", quote(seen.value), more={"from": starts[id(seen.holder)]})
-
-
-def _at(seen: Seen) -> str:
-    return pointer_of(seen.path)
+            yield Fault(seen.pointer, "until-before-from", quote(seen.value), more={"from": starts[id(seen.holder)]})
 
 
 RULES: tuple[Rule, ...] = (
