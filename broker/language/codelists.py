@@ -80,7 +80,10 @@ def load_codelists(folder: Path) -> dict[str, CodeList]:
 
 def read_codelist(path: Path) -> CodeList:
     """One list from its file; UTF-8, comment lines first."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise SetupRefused(detail=f"{path}: {error}") from error
     head = dict(_head_line(line) for line in lines if line.startswith("#"))
     rows = csv.reader(line for line in lines if line.strip() and not line.startswith("#"))
     columns = next(rows, [])

@@ -13,6 +13,7 @@ is the same for every kind. Who sent a message and who may see it is decided els
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,13 +23,15 @@ from typing import Any
 from broker.errors import Fault, SetupRefused, quote
 from broker.language import rules
 from broker.language.codelists import CodeList, load_codelists, unknown_code
-from broker.language.identifiers import FORMATS, Flaw
+from broker.language.identifiers import Flaw
 from broker.language.plan import Place, Seen, compile_plan, observe
 from broker.language.schema import Validator, compile_schema, schema_faults
 
 BELIEVED_FALSE = "believed-false"
 WITHDRAWAL = "withdrawal"
 ENVELOPE = "envelope/1.0.json"
+FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}/[0-9]{1,3}\.[0-9]{1,3}")
+"""<kind>/<version>, as the envelope lets a header name them."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,9 @@ class Language:
 
 
 def _examined(seen: Seen) -> tuple[str, Flaw | None]:
-    if seen.mark.format is None:
+    form = seen.mark.form
+    if form is None:
         return seen.value, None
-    form = FORMATS[seen.mark.format]
     normalised = form.normalise(seen.value)
     return normalised, form.check(normalised)
 
@@ -159,7 +162,7 @@ def _flaw_fault(flaw: Flaw, seen: Seen) -> Fault:
 
 
 def _collect(seen: Seen, value: str, identifiers: list[Identifier], attributes: dict[str, set[str]]) -> None:
-    form = FORMATS[seen.mark.format] if seen.mark.format is not None else None
+    form = seen.mark.form
     if form is not None and form.collected:
         identifiers.append(Identifier(seen.mark.format or "", value, seen.pointer))
     if seen.mark.route is None:
@@ -196,6 +199,8 @@ def load_language(folder: Path | None = None) -> Language:
 def _kinds(folder: Path, codelists: Mapping[str, CodeList]) -> Iterator[Kind]:
     for path in sorted(folder.glob("*/*.json")):
         name, schema = f"{path.parent.name}/{path.stem}", _json(path)
+        if FILE_NAME.fullmatch(name) is None:
+            raise SetupRefused(detail=f"{path}: no header could name this kind and version")
         yield Kind(
             path.parent.name,
             path.stem,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker.errors import SetupRefused
-from broker.language.identifiers import FORMATS
+from broker.language.identifiers import FORMATS, Format
 from broker.language.schema import pointer_of
 
 ROUTES = ("heading", "hs", "country", "mode")
@@ -33,6 +33,8 @@ class Mark:
     codelist: str | None = None
     format: str | None = None
     role: str | None = None
+    form: Format | None = None
+    """What `format` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,7 @@ class Place:
     items: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A marked string that a message holds. `holder` is the object or array it stands in."""
 
     mark: Mark
@@ -137,7 +138,9 @@ def _place(draft: _Draft) -> Place | None:
     items = _place(draft.items) if draft.items is not None else None
     if not (draft.marks or members or items):
         return None
-    return Place(Mark(**draft.marks) if draft.marks else None, members, items)
+    if not draft.marks:
+        return Place(None, members, items)
+    return Place(Mark(**draft.marks, form=FORMATS.get(draft.marks.get("format", ""))), members, items)
 
 
 def _annotated(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -158,5 +161,5 @@ def _check(name: str, annotated: Mapping[str, Any], codelists: Mapping[str, obje
             raise SetupRefused(detail=f"{name}: {key} is no annotation that we know")
         if key in known and value not in known[key]:
             raise SetupRefused(detail=f"{name}: {key} may not be {value!r}")
-        if key == "x-title" and not all(value.get(language) for language in TITLE_LANGUAGES):
+        if key == "x-title" and not (isinstance(value, Mapping) and all(map(value.get, TITLE_LANGUAGES))):
             raise SetupRefused(detail=f"{name}: a title lacks one of {TITLE_LANGUAGES}: {value}")

@@ -3,16 +3,21 @@
 Keys: `title.<code>` for a problem, `rule.<rule>` for a fault or warning. One key per line, sorted. English is whole;
 another language may lag behind and falls back to it. Rendering never raises: an answer with a clumsy sentence is
 better than none. No rule is decided here.
+
+A part in square brackets is left out if none of its gaps has a value: "Unknown.[ Did you mean {allowed}?]".
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
 FALLBACK = "en"
+OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+GAP = re.compile(r"{(\w+)}")
 
 
 class _Gaps(dict[str, object]):
@@ -33,15 +38,16 @@ def languages() -> tuple[str, ...]:
     return (FALLBACK, *(language for language in phrases() if language != FALLBACK))
 
 
-def render(code_or_rule: str, language: str, **gaps: object) -> str:
+def render(code_or_rule: str, language: str, /, **gaps: object) -> str:
     """The sentence for `rule.x`, `title.x`, or a bare `x` (a rule before a title) in `language` ("es", "es-CL").
 
     A gap without a value stays empty; a tuple is listed with commas; an unknown key is answered by itself.
     """
     sentence = _sentence(code_or_rule, language[:2].lower())
     filled = _Gaps({name: _text(value) for name, value in gaps.items()})
+    kept = OPTIONAL.sub(lambda part: part[1] if any(map(filled.get, GAP.findall(part[1]))) else "", sentence)
     try:
-        return " ".join(sentence.format_map(filled).split())
+        return " ".join(kept.format_map(filled).split())
     except (ValueError, LookupError, AttributeError, TypeError):
         return sentence
 

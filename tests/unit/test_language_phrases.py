@@ -29,7 +29,7 @@ def rules_in_use() -> set[str]:
     named = [call.args[place[call.func.id]] for call in calls
              if isinstance(call.func, ast.Name) and call.func.id in place]  # fmt: skip
     literals = [argument.value for argument in named if isinstance(argument, ast.Constant)]
-    tables = [rule.code for rule in (*rules.SHAPE, *rules.RULES)]
+    tables = [*(rule.code for rule in rules.SHAPE), *(rule.code for rule in rules.RULES)]
     return {*map(str, literals), *tables, *FORMAT_RULES, "format"}
 
 
@@ -80,6 +80,13 @@ def test_rendering_fills_gaps_and_falls_back() -> None:
     assert render("enum", "de", found="x", allowed=("a",)) == render("enum", "en", found="x", allowed=("a",))
     assert render("rule.nobody-wrote-this", "en") == "rule.nobody-wrote-this"
     assert languages() == ("en", "es")
+
+
+def test_a_part_without_values_is_left_out() -> None:
+    """Nobody is asked "Did you mean ?"."""
+    assert render("unknown-country", "en", found="UK", allowed=("GB",)).endswith("Perhaps GB.")
+    assert render("unknown-country", "en", found="QQ", allowed=()).endswith("of ISO 3166-1.")
+    assert render("pattern", "en", found="x", pattern="^[A-Z]$").endswith("^[A-Z]$.")
 
 
 @given(st.sampled_from(["rule.enum", "title.invalid", "{0}", "{", "{found!x}"]), st.text(), st.text())
