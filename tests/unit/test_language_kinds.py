@@ -259,6 +259,31 @@ def test_form_and_heading_decide_what_a_seizure_needs(changes: dict[str, object]
     assert told(LANGUAGE.read_body(message(body=body), now=NOW).faults) == {fault}
 
 
+def test_a_report_that_knows_little_is_welcome() -> None:
+    """As the EIA and the Colombian police publish them: no mode, a leg by name only, a national place code."""
+    body = {
+        "form": "long", "heading": "wildlife", "procedure": "unknown", "precision": "month", "aggregate": True,
+        "place": {
+            "country": "CO", "type": "unknown", "national_code": "DANE 91001000", "precision": "town",
+            "position": {"lat": "-4.2153", "lon": "-69.940583999999"},
+        },
+        "goods": [{"side": "found", "species": "Manis javanica", "description": "fourteen bags, no further details"}],
+        "route": [{"role": "via", "name": "West Jakarta", "confirmed": False}],
+    }  # fmt: skip
+
+    assert LANGUAGE.read_body(message(body=body), now=NOW).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon"), [("90.1", "0"), ("-91", "0"), ("0", "180.5"), ("0", "-200"), ("4,2", "0"), ("", "0"), ("1e1", "0")]
+)
+def test_a_position_lies_on_the_globe(lat: str, lon: str) -> None:
+    """Decimal degrees as text, within ±90 and ±180."""
+    body = {**BODY, "place": {**BODY["place"], "position": {"lat": lat, "lon": lon}}}
+
+    assert [fault.rule for fault in LANGUAGE.read_body(message(body=body), now=NOW).faults] == ["pattern"]
+
+
 # --- kinds -------------------------------------------------------------------------------------------------------
 
 
