@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.engines", "tests.faults")
+pytest.register_assert_rewrite("tests.engines", "tests.faults", "tests.region")

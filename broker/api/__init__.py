@@ -1,0 +1,1 @@
+"""The gateway's doors: thin routes that read a request, call one verb, and answer."""

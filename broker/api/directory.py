@@ -1,0 +1,94 @@
+"""What members may know of each other, and what a valid message looks like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from broker import clock
+from broker.api import problems
+from broker.api.auth import Member, TheHub
+from broker.errors import Fault, NotFound, quote
+from broker.members import OPERATOR_PREFIX, Key
+
+router = APIRouter()
+
+
+def key_object(key: Key, hub_now: Any) -> dict[str, Any]:
+    """A public key with its window: what a stranger needs to check a signature of that time."""
+    return {
+        "kid": key.kid,
+        "use": key.use,
+        "jwk": dict(key.jwk),
+        "state": key.state(hub_now),
+        "not_before": clock.text(key.not_before),
+        "not_after": clock.text(key.not_after) if key.not_after else None,
+        "revoked_at": clock.text(key.revoked_at) if key.revoked_at else None,
+    }
+
+
+@router.get("/v1/members")
+async def members(request: Request, hub: TheHub, caller: Member) -> Response:
+    """The directory, with public keys past and present: `verify` works from this answer offline."""
+    async with hub.ledger.reading() as c:
+        registry = await hub.registry(c)
+    now = hub.now()
+    keys: dict[str, list[dict[str, Any]]] = {}
+    for key in registry.keys.values():
+        if not key.owner.startswith(OPERATOR_PREFIX):
+            keys.setdefault(key.owner, []).append(key_object(key, now))
+    shown = [
+        {"id": m.id, "type": m.type, "name": m.name, "active": m.active, "keys": keys.get(m.id, [])}
+        for m in sorted(registry.members.values(), key=lambda m: m.id)
+    ]
+    return problems.answer(request, {"hub": hub.public_url, "members": shown})
+
+
+@router.get("/v1/groups")
+async def groups(request: Request, hub: TheHub, caller: Member) -> Response:
+    """Own groups alone. Who else is in one shows only in a `check` of a release to it."""
+    async with hub.ledger.reading() as c:
+        registry = await hub.registry(c)
+    shown = [
+        {
+            "name": g.name,
+            "owner": g.owner,
+            "starts_at": clock.text(g.starts_at) if g.starts_at else None,
+            "ends_at": clock.text(g.ends_at) if g.ends_at else None,
+            "running": g.holds(caller.owner, hub.now()),
+        }
+        for g in registry.groups.values()
+        if caller.owner in g.members
+    ]
+    return problems.answer(request, {"groups": shown})
+
+
+@router.get("/v1/schemas")
+async def schemas(request: Request, hub: TheHub) -> Response:
+    return problems.answer(
+        request, {"schemas": [{"kind": kind, "version": version} for kind, version in sorted(hub.language.kinds)]}
+    )
+
+
+@router.get("/v1/schemas/{kind}/{version}")
+async def schema(request: Request, hub: TheHub, kind: str, version: str) -> Response:
+    found = hub.language.kinds.get((kind, version))
+    if found is None:
+        raise NotFound(Fault("", "unknown-kind", found=quote(f"{kind} {version}")))
+    return problems.answer(request, found.schema)
+
+
+@router.get("/v1/codelists")
+async def codelists(request: Request, hub: TheHub) -> Response:
+    return problems.answer(request, {"codelists": sorted(hub.language.codelists)})
+
+
+@router.get("/v1/codelists/{name}")
+async def codelist(request: Request, hub: TheHub, name: str) -> Response:
+    found = hub.language.codelists.get(name)
+    if found is None:
+        raise NotFound(Fault("", "unknown-codelist", found=quote(name)))
+    codes = [{"code": c.code, "titles": dict(c.titles), "aliases": list(c.aliases)} for c in found.codes.values()]
+    return problems.answer(request, {"name": name, "source": found.source, "edition": found.edition, "codes": codes})

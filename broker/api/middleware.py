@@ -1,0 +1,46 @@
+"""Around every request: an id, a trace context (W3C), headers that keep answers out of caches, a count."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from broker import metrics
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Around:
+    """Plain ASGI: nothing is buffered and cancellation passes through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        headers = dict(scope["headers"])
+        came = headers.get(b"traceparent", b"").decode("latin-1")
+        traceparent = came if _TRACEPARENT.fullmatch(came) else f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        scope["request_id"], scope["traceparent"] = request_id, traceparent
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request=request_id, trace=traceparent[3:35])
+        extra = [
+            (b"x-request-id", request_id.encode()),
+            (b"traceparent", traceparent.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                metrics.requests.labels(f"{message['status'] // 100}xx").inc()
+                message["headers"] = [*message.get("headers", []), *extra]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,113 @@
+"""BrokerError → RFC 9457 problem, in one place, in the caller's language. No route catches anything.
+
+Unknown errors answer 500 without a word of what went wrong; the log has it under the request id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from broker import phrases
+from broker.errors import BrokerError, Fault, Invalid, NotAllowed, NotFound, TokenRefused
+from broker.logs import log
+
+TYPE = "urn:tidewaiter:problem:"
+
+
+def language_of(request: Request) -> str:
+    """The best of Accept-Language that we speak (RFC 9110 §12.5.4, `q` honoured), else English."""
+    wanted: list[tuple[float, str]] = []
+    for part in request.headers.get("accept-language", "")[:200].split(","):
+        tag, _, q = part.strip().partition(";q=")
+        try:
+            wanted.append((-float(q or 1), tag[:2].lower()))
+        except ValueError:
+            continue
+    return next((tag for _, tag in sorted(wanted) if tag in phrases.languages()), "en")
+
+
+def fault_object(fault: Fault, language: str) -> dict[str, Any]:
+    """A Fault as `errors[]` and `warnings[]` carry it."""
+    detail = phrases.render(f"rule.{fault.rule}", language, found=fault.found, allowed=fault.allowed, **fault.more)
+    shown: dict[str, Any] = {"pointer": fault.pointer, "rule": fault.rule, "detail": detail}
+    if fault.allowed:
+        shown["allowed"] = list(fault.allowed)
+    return shown
+
+
+def problem_object(error: BrokerError, language: str) -> dict[str, Any]:
+    """The problem details of an error (RFC 9457 §3.1)."""
+    problem: dict[str, Any] = {
+        "type": TYPE + error.code,
+        "title": phrases.render(f"title.{error.code}", language),
+        "status": error.status,
+        "code": error.code,
+    }
+    if error.faults:
+        problem["errors"] = [fault_object(fault, language) for fault in error.faults]
+        problem["detail"] = problem["errors"][0]["detail"]
+    return problem | dict(error.extra)
+
+
+def answer(request: Request, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON; Faults and BrokerErrors inside `value` are told in the caller's language."""
+    language = language_of(request)
+
+    def told(item: Any) -> Any:
+        if isinstance(item, Fault):
+            return fault_object(item, language)
+        if isinstance(item, BrokerError):
+            return problem_object(item, language)
+        raise TypeError(type(item).__name__)
+
+    octets = orjson.dumps(value, default=told, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    return Response(octets, status, headers, media_type="application/json")
+
+
+def problem(request: Request, error: BrokerError) -> Response:
+    language = language_of(request)
+    headers = {"content-language": language}
+    if error.retry_after_seconds is not None:
+        headers["retry-after"] = str(error.retry_after_seconds)
+    if isinstance(error, TokenRefused):
+        headers["www-authenticate"] = 'Bearer realm="tidewaiter"'
+    body = problem_object(error, language) | {"request_id": request.scope.get("request_id")}
+    return Response(orjson.dumps(body), error.status, headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Every error of every route ends here."""
+
+    @app.exception_handler(BrokerError)
+    async def _(request: Request, error: BrokerError) -> Response:
+        if error.status >= 500:
+            log.error("request.failed", code=error.code, detail=error.detail, path=request.url.path)
+        return problem(request, error)
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> Response:
+        known = (
+            NotAllowed(Fault("", "method", found=request.method))
+            if error.status_code == 405
+            else NotFound(Fault("", "no-such-door"))
+        )
+        return problem(request, known)
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: RequestValidationError) -> Response:
+        return problem(
+            request,
+            Invalid(*(Fault("/" + "/".join(map(str, e["loc"][1:])), "parameter", found=None) for e in error.errors())),
+        )
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> Response:
+        log.error("request.failed", code="internal", path=request.url.path, exc_info=error)
+        return problem(request, BrokerError())

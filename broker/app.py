@@ -1,0 +1,196 @@
+"""The composition root: Config → ledger, wire, loops, gateway; and the start-up checks that refuse with a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from broker import administer, clock, jws, keyfiles, upkeep
+from broker.api import admin, auth, directory, health, messages, problems, queues
+from broker.api.middleware import Around
+from broker.config import Config
+from broker.errors import AlreadyThere, BrokerError, Fault, SetupRefused
+from broker.hub import Hub
+from broker.language.kinds import load_language
+from broker.ledger import Ledger, open_ledger
+from broker.ledger import migrate as migrations
+from broker.logs import configure, log
+from broker.members import HUB, KeyRequest
+from broker.rabbit.access import Door
+from broker.relay import Relay
+from broker.submit import GroupCommit
+
+GRACE_SECONDS = 10
+"""A stopping hub finishes what it is answering for at most this long."""
+
+
+async def migrate(config: Config) -> None:
+    """Bring the ledger's schema to what this version needs."""
+    _home(config)
+    await migrations.upgrade(config.ledger_url)
+
+
+async def init(config: Config) -> None:
+    """Folder, hub key, migrations, the hub as a member with its key. Safe to repeat."""
+    _home(config)
+    if not config.hub_key.exists():
+        keyfiles.save(config.hub_key, keyfiles.generate("Ed25519"), None)
+    await migrate(config)
+    ledger = open_ledger(config.ledger_url)
+    try:
+        with suppress(AlreadyThere):
+            await administer.add_member(ledger, HUB, "hub", "Tidewaiter hub", clock.now())
+        jwk = jws.public_jwk(keyfiles.load(config.hub_key, None))
+        with suppress(AlreadyThere):
+            await administer.enrol(ledger, KeyRequest(HUB, jwk, jws.thumbprint(jwk)), clock.now())
+    finally:
+        await ledger.close()
+
+
+def _home(config: Config) -> None:
+    config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+async def open_ledger_checked(config: Config) -> Ledger:
+    """The ledger, if its migrations are those of this version. Raises SetupRefused, LedgerAway."""
+    ledger = open_ledger(config.ledger_url)
+    try:
+        async with ledger.reading() as c:
+            found = await migrations.revision(c)
+    except BrokerError:
+        await ledger.close()
+        raise
+    if found != migrations.newest():
+        await ledger.close()
+        raise SetupRefused(Fault("/ledger_url", "migrations", found=found or "none", allowed=(migrations.newest(),)))
+    return ledger
+
+
+async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:
+    """The hub with its ledger and key. Raises SetupRefused."""
+    if not config.hub_key.exists():
+        raise SetupRefused(Fault("/home", "no-hub-key", found=str(config.hub_key)))
+    ledger = await open_ledger_checked(config)
+    hub = Hub(ledger, load_language(), keyfiles.load(config.hub_key, None), config.public_url, now)
+    registry = await administer.snapshot(ledger)
+    if jws.thumbprint(jws.public_jwk(hub.key)) not in registry.keys:
+        await ledger.close()
+        raise SetupRefused(Fault("/home", "hub-key-unknown", found=str(config.hub_key)))
+    return hub
+
+
+def make_app(
+    hub: Hub, relay: Relay | None = None, door: Door | None = None, changed: asyncio.Event | None = None
+) -> FastAPI:
+    """The gateway over a hub. Holds no loop: `serve` runs those."""
+    app = FastAPI(title="Tidewaiter", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app.state.hub = hub
+    app.state.hub_jwk = jws.public_jwk(hub.key)
+    app.state.committer = GroupCommit(hub)
+    app.state.tokens = {}
+    app.state.relay = relay
+    app.state.door = door
+    app.state.changed = changed or asyncio.Event()
+    app.router.routes.append(Route("/v1/messages", messages.post_message, methods=["POST"]))
+    app.router.routes.append(Route("/v1/messages/batch", messages.post_batch, methods=["POST"]))
+    for module in (auth, messages, queues, directory, admin, health):
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_middleware(Around)
+    return app
+
+
+@dataclass
+class Running:
+    """A hub that serves: what `serve` and the tests hold."""
+
+    hub: Hub
+    app: FastAPI
+    relay: Relay | None
+    server: uvicorn.Server
+
+
+async def serve(config: Config) -> None:
+    """Serve until told to stop. Raises SetupRefused, WireRefused; a loop that dies stops the process."""
+    configure(config.log)
+    with _only_hub(config):
+        async with running(config) as hub:
+            log.info(
+                "hub.started",
+                ledger=hub.hub.ledger.writing.dialect.name,
+                wire=hub.relay is not None,
+                url=config.public_url,
+            )
+            await _stopped(hub)
+    log.info("hub.stopped")
+
+
+@asynccontextmanager
+async def running(config: Config, now: clock.Clock = clock.now) -> AsyncIterator[Running]:
+    """A hub with gateway, upkeep and (where RabbitMQ is configured) relay; ends all of them, in order, at the end."""
+    hub = await open_hub(config, now)
+    changed = asyncio.Event()
+    door = relay = None
+    if config.amqp_url and config.management_url:
+        door = Door(hub)
+        relay = Relay(hub, config.amqp_url, config.management_url, door, changed)
+    app = make_app(hub, relay, door, changed)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, config.host, config.port, log_config=None, access_log=False, server_header=False, lifespan="off",
+            timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30,
+        )
+    )  # fmt: skip
+    run = Running(hub, app, relay, server)
+    loops: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(_serve_http(server))
+            loops.append(group.create_task(upkeep.run(hub)))
+            loops.append(group.create_task(upkeep.watch_registry(hub, changed)))
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.01)
+            if relay is not None:
+                loops.append(group.create_task(relay.run()))
+            yield run
+            server.should_exit = True
+            await asyncio.wait([serving])
+            await app.state.committer.close()
+            for loop in loops:
+                loop.cancel()
+    finally:
+        await hub.ledger.close()
+
+
+async def _serve_http(server: uvicorn.Server) -> None:
+    try:
+        await server.serve()
+    except SystemExit:  # uvicorn's way to say that the port is taken
+        raise SetupRefused(Fault("/listen", "port-taken", found=f"{server.config.host}:{server.config.port}")) from None
+
+
+async def _stopped(run: Running) -> None:
+    while run.server.started and not run.server.should_exit:
+        await asyncio.sleep(0.1)
+
+
+@contextmanager
+def _only_hub(config: Config) -> Iterator[None]:
+    """With SQLite one hub process only: a second would wake nobody in the first."""
+    if not config.ledger_url.startswith("sqlite"):
+        yield
+        return
+    _home(config)
+    with (config.home / "hub.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SetupRefused(Fault("/ledger_url", "second-hub", found=file.name)) from None
+        yield

@@ -1,0 +1,138 @@
+"""Opening the ledger, its locks, and the three kinds of transaction.
+
+`accepting`  shared registry lock: accept, lease, settle, hand-over. Many at a time on PostgreSQL.
+`changing`   exclusive registry lock: members, keys, groups, subscriptions; raises the registry's version.
+`reading`    no lock.
+On SQLite each of the first two is one immediate transaction, which does both. Nothing awaits the network inside.
+All three commit when their block ends and are durable once it has ended (fsync on: WAL with synchronous=FULL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import event, select, text, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from broker.errors import Fault, LedgerAway, SetupRefused
+from broker.ledger import tables
+
+REGISTRY_LOCK = 0x7469_6465  # "tide": key of the PostgreSQL advisory lock
+BUSY_SECONDS = 10
+RETRY_AFTER_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One database. `writing` and `reading_engine` are the same on PostgreSQL; SQLite has one writer."""
+
+    url: str
+    writing: AsyncEngine
+    reading_engine: AsyncEngine
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.writing.dialect.name == "sqlite"
+
+    @asynccontextmanager
+    async def accepting(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that decides by the registry: it holds still until the block ends."""
+        async with _away(), self.writing.begin() as connection:
+            if not self.is_sqlite:
+                await connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": REGISTRY_LOCK})
+            yield connection
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes the registry; nobody decides by it meanwhile."""
+        async with _away(), self.writing.begin() as connection:
+            if not self.is_sqlite:
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": REGISTRY_LOCK})
+            await connection.execute(update(tables.registry).values(version=tables.registry.c.version + 1))
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent view, nothing written."""
+        async with _away(), self.reading_engine.begin() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self.reading_engine.dispose()
+        await self.writing.dispose()
+
+
+@asynccontextmanager
+async def _away() -> AsyncIterator[None]:
+    """Foreign errors become ours here and nowhere else: a ledger that does not answer is LedgerAway."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+        raise LedgerAway(detail=type(error).__name__, retry_after=RETRY_AFTER_SECONDS) from error
+    except DBAPIError as error:
+        if error.connection_invalidated or _is_connection_loss(error):
+            raise LedgerAway(detail=type(error).__name__, retry_after=RETRY_AFTER_SECONDS) from error
+        raise
+
+
+def _is_connection_loss(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state[:2] in ("08", "57", "53", "55")  # connection, operator intervention, resources, not in that state
+
+
+def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
+    """The Ledger at `sqlite:///path` or `postgresql://user@host/name`. Opens no connection yet."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        parsed = parsed.set(drivername="sqlite+aiosqlite")
+        writing = create_async_engine(parsed, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)
+        reading = create_async_engine(parsed, pool_size=4, max_overflow=4, pool_timeout=BUSY_SECONDS)
+        for engine, begin in ((writing, "BEGIN IMMEDIATE"), (reading, "BEGIN DEFERRED")):
+            _prepare_sqlite(engine, begin)
+        return Ledger(url, writing, reading)
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+asyncpg")
+        engine = create_async_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=4,
+            pool_timeout=BUSY_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"timeout": BUSY_SECONDS, "command_timeout": 60},
+        )
+        return Ledger(url, engine, engine)
+    raise SetupRefused(Fault("/ledger_url", "ledger-url", allowed=("sqlite:///PATH", "postgresql://USER@HOST/NAME")))
+
+
+def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def _(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's recipe: we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={BUSY_SECONDS * 1000}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+
+async def lock_head(connection: AsyncConnection) -> int:
+    """Take the head lock and return the last position given out. Everything numbered is numbered under it."""
+    row = await connection.execute(select(tables.head.c.position).with_for_update())
+    return int(row.scalar_one())

@@ -1,0 +1,14 @@
+"""Run by Alembic: migrate over the connection that `migrate.upgrade` hands in."""
+
+from alembic import context
+
+from broker.ledger.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,165 @@
+"""What the relay asks and tells the ledger: claims, confirms, dead letters, drains, lost queues."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, bindparam, delete, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.delivery import at_hand_over
+from broker.ledger import tables as t
+from broker.ledger.deliveries import LIMIT_REASON, _move, _with_standing, standing, take
+from broker.members import Registry
+
+d = t.deliveries.c
+q = t.queues.c
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy in RabbitMQ, named by its `message_id`: `<queue>-<sequence>.<round>.<attempt>`."""
+
+    queue: str
+    sequence: int
+    round: int
+    attempt: int
+
+    @property
+    def message_id(self) -> str:
+        return f"{self.queue}-{self.sequence}.{self.round}.{self.attempt}"
+
+    @staticmethod
+    def read(message_id: str | None) -> Copy | None:
+        """None for what is not ours."""
+        try:
+            delivery, round_, attempt = (message_id or "").split(".")
+            queue, sequence = delivery.split("-")
+            return Copy(queue, int(sequence), int(round_), int(attempt))
+        except ValueError:
+            return None
+
+
+async def amqp_queues(c: AsyncConnection) -> Sequence[RowMapping]:
+    """Every queue that lives, or must still be drained, in RabbitMQ."""
+    s = t.subscriptions.c
+    query = (
+        select(t.queues, s.member, s.name, s.removed_at)
+        .join(t.subscriptions, s.id == q.id)
+        .where(q.amqp_name.is_not(None), (s.removed_at.is_(None)) | q.declared)
+        .order_by(s.created_at)
+    )
+    return (await c.execute(query)).mappings().all()
+
+
+async def set_queue(c: AsyncConnection, queue: str, **values: Any) -> None:
+    await c.execute(update(t.queues).where(q.id == queue).values(**values))
+
+
+async def queue_row(c: AsyncConnection, queue: str) -> RowMapping:
+    return (await c.execute(select(t.queues).where(q.id == queue))).mappings().one()
+
+
+async def owner_of(c: AsyncConnection, amqp_name: str) -> RowMapping | None:
+    """member, drain, removed_at of the queue with that name in RabbitMQ."""
+    s = t.subscriptions.c
+    query = select(s.member, s.removed_at, q.drain).join(t.queues, q.id == s.id).where(q.amqp_name == amqp_name)
+    return (await c.execute(query)).mappings().first()
+
+
+async def claim(c: AsyncConnection, registry: Registry, queue: str, limit: int, now: datetime) -> list[RowMapping]:
+    """Deliveries about to be published. From here on the member counts as a holder: a crash after the publish must
+    not forget that it has it. Each row's `attempt` is the one before; the copy to publish has `attempt + 1`."""
+    if (await queue_row(c, queue))["drain"]:
+        return []
+    rows, _ = await take(c, registry, queue, limit, now)
+    await _move(
+        c, queue, [r["sequence"] for r in rows], "ready", now,
+        attempt=d.attempt + 1, handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)),
+    )  # fmt: skip
+    return rows
+
+
+async def confirmed(c: AsyncConnection, copies: Sequence[Copy], now: datetime) -> None:
+    """RabbitMQ has these durably. A delivery that lapsed meanwhile stays lapsed."""
+    if copies:
+        await c.execute(
+            update(t.deliveries)
+            .where(
+                d.queue == bindparam("q"), d.sequence == bindparam("s"), d.attempt == bindparam("a"), d.state == "ready"
+            )
+            .values(state="published", count=d.count + 1, changed_at=now),
+            [{"q": x.queue, "s": x.sequence, "a": x.attempt} for x in copies],
+        )
+
+
+async def _current(c: AsyncConnection, copies: Sequence[Copy]) -> dict[Copy, RowMapping]:
+    """Those copies that still are their delivery: same round and attempt, not settled or lapsed meanwhile."""
+    keys = [(x.queue, x.sequence) for x in copies]
+    query = _with_standing().where(tuple_(d.queue, d.sequence).in_(keys)).with_for_update(of=t.deliveries)
+    rows = {(r["queue"], r["sequence"]): r for r in (await c.execute(query)).mappings()}
+    found = {}
+    for copy in copies:
+        row = rows.get((copy.queue, copy.sequence))
+        if (
+            row is not None
+            and (row["round"], row["attempt"]) == (copy.round, copy.attempt)
+            and row["state"] in ("published", "ready")
+        ):
+            found[copy] = row
+    return found
+
+
+async def dead_lettered(c: AsyncConnection, copy: Copy, reason: str, now: datetime) -> str | None:
+    """A copy came back as a dead letter. Returns the delivery's new state, or None if the copy was outdated.
+
+    `rejected` is dead; `expired` is expired; `delivery_limit` returns once as ready, then it is dead.
+    """
+    row = (await _current(c, [copy])).get(copy)
+    if row is None:
+        return None
+    state = "dead"
+    values: dict[str, Any] = {"reason": "rejected by the consumer" if reason == "rejected" else reason}
+    if reason == "expired":
+        state = "expired"
+    elif reason == "delivery_limit":
+        values = {"reason": LIMIT_REASON}
+        if row["redrives"] == 0:
+            state, values = "ready", {"reason": None, "redrives": 1}
+    await _move(c, copy.queue, [copy.sequence], row["state"], now, state=state, **values)
+    return state
+
+
+async def drained(c: AsyncConnection, registry: Registry, copies: Sequence[Copy], now: datetime) -> None:
+    """Copies taken out of a queue: still allowed → ready (neither a redrive nor a round), else their tombstone."""
+    moves: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for copy, row in (await _current(c, copies)).items():
+        verdict = at_hand_over(standing(row), registry, now)
+        state: str = "ready" if verdict in ("offer", "hold") else verdict
+        moves[copy.queue, row["state"], state].append(copy.sequence)
+    for (queue, was, becomes), sequences in moves.items():
+        back = {"count": d.count - 1} if was == "published" else {}
+        reason = None if becomes == "ready" else becomes
+        await _move(c, queue, sequences, was, now, state=becomes, reason=reason, **back)
+
+
+async def lost(c: AsyncConnection, queue: str, since: datetime | None, now: datetime) -> int:
+    """The queue is gone from RabbitMQ: what was published since it was last seen empty becomes ready again."""
+    done = await c.execute(
+        update(t.deliveries)
+        .where(d.queue == queue, d.state == "published", *([d.changed_at >= since] if since else []))
+        .values(state="ready", changed_at=now)
+    )
+    return int(done.rowcount)
+
+
+async def closings(c: AsyncConnection) -> Sequence[RowMapping]:
+    return (await c.execute(select(t.closings).order_by(t.closings.c.number))).mappings().all()
+
+
+async def closed(c: AsyncConnection, numbers: Sequence[int]) -> None:
+    await c.execute(delete(t.closings).where(t.closings.c.number.in_(numbers)))

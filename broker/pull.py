@@ -1,0 +1,256 @@
+"""Pulling: lease, extend, settle, replay, and the queue's index. A member only ever reaches its own queues.
+
+The lease decides entitlement anew (promise 2); a settle with a stale lease is refused (promise 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker import acknowledge, clock, metrics
+from broker.accept import read_warnings
+from broker.delivery import LEASE_SECONDS, MAX_DELAY_SECONDS, REPLAYABLE
+from broker.errors import BrokerError, Fault, Invalid, NotFound, RegistryRefused, StaleLease, quote
+from broker.hub import Hub
+from broker.ledger import deliveries as ledger
+from broker.logs import log
+from broker.members import Registry, Subscription
+from broker.tokens import Caller
+
+MAX_LEASE = 100
+"""Most deliveries in one lease or settle call; bounds an answer to about 25 MB."""
+MAX_WAIT_SECONDS = 30
+LOOK_AGAIN_SECONDS = 1.0
+"""A waiting reader looks again this often even without a wake-up: delayed releases, other processes."""
+
+
+def own_queue(registry: Registry, caller: Caller, name: str) -> Subscription:
+    """The caller's queue of that name. Raises NotFound: other members' queues do not exist for it."""
+    queue = registry.queue(caller.owner, name)
+    if queue is None:
+        raise NotFound(Fault("/queue", "queue-unknown", found=quote(name)))
+    return queue
+
+
+async def lease(
+    hub: Hub,
+    caller: Caller,
+    queue_name: str,
+    *,
+    limit: int = 10,
+    lease_seconds: int = LEASE_SECONDS[1],
+    wait_seconds: float = 0,
+) -> list[dict[str, Any]]:
+    """Lease up to `limit` deliveries in sequence order; wait up to `wait_seconds` for the first one."""
+    faults = [
+        Fault(f"/{name}", "range", found=str(value), allowed=(f"{low}..{high}",))
+        for name, value, low, high in (
+            ("limit", limit, 1, MAX_LEASE),
+            ("lease_seconds", lease_seconds, LEASE_SECONDS[0], LEASE_SECONDS[2]),
+            ("wait_seconds", wait_seconds, 0, MAX_WAIT_SECONDS),
+        )
+        if not low <= value <= high
+    ]
+    if faults:
+        raise Invalid(*faults)
+    queue = own_queue(await _registry(hub), caller, queue_name)
+    if queue.delivery == "amqp":
+        raise RegistryRefused(Fault("/queue", "queue-is-amqp", found=queue_name))
+    deadline = asyncio.get_running_loop().time() + wait_seconds
+    with hub.wakes.listening(queue.id) as woken:
+        while True:
+            woken.clear()
+            leased = await _lease_once(hub, caller, queue, limit, lease_seconds)
+            remaining = deadline - asyncio.get_running_loop().time()
+            if leased or remaining <= 0:
+                return leased
+            try:
+                await asyncio.wait_for(woken.wait(), min(remaining, LOOK_AGAIN_SECONDS))
+            except TimeoutError:
+                continue
+
+
+async def _lease_once(
+    hub: Hub, caller: Caller, queue: Subscription, limit: int, lease_seconds: int
+) -> list[dict[str, Any]]:
+    now = hub.now()
+    async with hub.ledger.accepting() as c:
+        registry = await hub.registry(c)
+        caller.check(registry, now)
+        own_queue(registry, caller, queue.name)
+        token, rows = await ledger.lease(c, registry, queue.id, limit, lease_seconds, now)
+    if rows:
+        metrics.leased.inc(len(rows))
+        log.info("delivery.leased", member=caller.owner, queue=queue.name, deliveries=len(rows))
+    until = clock.text(now + timedelta(seconds=lease_seconds))
+    return [
+        {
+            "delivery_id": f"{row['queue']}-{row['sequence']}",
+            "lease_id": f"{token}.{row['sequence']}",
+            "lease_until": until,
+            "sequence": row["sequence"],
+            "round": row["round"],
+            "count": row["count"] + 1,
+            "duties": row["duties"].split(","),
+            "rule": row["rule"],
+            "match": None if row["clause"] is None else {"subscription": queue.name, "clause": row["clause"]},
+            "accepted_at": clock.text(row["accepted_at"]),
+            "warnings": read_warnings(row["warnings"]),
+            "message": row["jws"],
+        }
+        for row in rows
+    ]
+
+
+def _read_lease(lease_id: object) -> tuple[str, int] | None:
+    token, _, sequence = lease_id.partition(".") if isinstance(lease_id, str) else ("", "", "")
+    return (token, int(sequence)) if sequence.isdigit() and len(sequence) < 19 and token else None
+
+
+async def extend(
+    hub: Hub, caller: Caller, queue_name: str, lease_ids: Sequence[str], lease_seconds: int
+) -> list[dict[str, Any]]:
+    """Keep leases for `lease_seconds` from now. One status an item: 200, or 409 for a stale one."""
+    if not LEASE_SECONDS[0] <= lease_seconds <= LEASE_SECONDS[2]:
+        allowed = (f"{LEASE_SECONDS[0]}..{LEASE_SECONDS[2]}",)
+        raise Invalid(Fault("/lease_seconds", "range", found=str(lease_seconds), allowed=allowed))
+    now = hub.now()
+    until = now + timedelta(seconds=lease_seconds)
+    async with hub.ledger.accepting() as c:
+        registry = await hub.registry(c)
+        caller.check(registry, now)
+        queue = own_queue(registry, caller, queue_name)
+        leases = [_read_lease(lease_id) for lease_id in lease_ids]
+        rows = await ledger.of_lease(c, queue.id, [sequence for _, sequence in filter(None, leases)])
+        held = [one is not None and _holds(rows.get(one[1]), one[0], now) for one in leases]
+        await ledger.extend(
+            c, queue.id, [one[1] for one, ok in zip(leases, held, strict=True) if one and ok], until, now
+        )
+    return [
+        {"lease_id": lease_id, "status": 200, "lease_until": clock.text(until)}
+        if ok
+        else {"lease_id": lease_id, "status": 409, "problem": StaleLease(Fault("/lease_id", "stale-lease"))}
+        for lease_id, ok in zip(lease_ids, held, strict=True)
+    ]
+
+
+def _holds(row: RowMapping | None, token: str, now: datetime) -> bool:
+    return row is not None and row["state"] == "leased" and row["lease_id"] == token and row["lease_until"] > now
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    lease_id: str
+    outcome: str
+    delay_seconds: int = 0
+    reason: str | None = None
+    acknowledgement: str | None = None
+
+
+async def settle(hub: Hub, caller: Caller, queue_name: str, settlements: Sequence[Settlement]) -> list[dict[str, Any]]:
+    """accept, release or reject, each by its lease; one status an item. Item and acknowledgement stand or fall together."""
+    now = hub.now()
+    answers: list[dict[str, Any]] = []
+    async with hub.ledger.accepting() as c:
+        registry = await hub.registry(c)
+        caller.check(registry, now)
+        queue = own_queue(registry, caller, queue_name)
+        leases = [_read_lease(s.lease_id) for s in settlements]
+        rows: Mapping[int, RowMapping] = await ledger.of_lease(c, queue.id, [one[1] for one in leases if one])
+        done: dict[int, str] = {}
+        for settlement, one in zip(settlements, leases, strict=True):
+            try:
+                row = rows.get(one[1]) if one else None
+                if one is None or row is None:
+                    raise StaleLease(Fault("/lease_id", "stale-lease"))
+                state = await _settle_one(c, hub, caller, registry, settlement, row, one[0], done, now)
+                answers.append({"lease_id": settlement.lease_id, "status": 200, "state": state})
+                metrics.settled.labels(settlement.outcome).inc()
+            except BrokerError as error:
+                answers.append({"lease_id": settlement.lease_id, "status": error.status, "problem": error})
+    hub.wakes.wake([queue.id])
+    log.info("delivery.settled", member=caller.owner, queue=queue.name,
+             settled=sum(a["status"] == 200 for a in answers), refused=sum(a["status"] != 200 for a in answers))  # fmt: skip
+    return answers
+
+
+_SETTLED_STATE = {"accept": "settled", "reject": "dead"}
+
+
+async def _settle_one(
+    c: AsyncConnection, hub: Hub, caller: Caller, registry: Registry, settlement: Settlement, row: RowMapping, token: str,
+    done: dict[int, str], now: datetime,
+) -> str:  # fmt: skip
+    sequence: int = row["sequence"]
+    before = done.get(sequence) or (row["state"] if row["lease_id"] == token else None)
+    if before in ("settled", "dead") and before == _SETTLED_STATE.get(settlement.outcome):
+        return str(before)  # the same settle again by the lease that settled
+    if sequence in done or not _holds(row, token, now):
+        raise StaleLease(Fault("/lease_id", "stale-lease"))
+    if settlement.acknowledgement is not None and settlement.outcome != "accept":
+        raise Invalid(Fault("/acknowledgement", "acknowledgement-only-with-accept", found=settlement.outcome))
+    if settlement.outcome == "accept":
+        if settlement.acknowledgement is not None:
+            await acknowledge.record(
+                c,
+                registry,
+                caller,
+                f"{row['originator']}:{row['id']}",
+                settlement.acknowledgement.encode("ascii", "replace"),
+                now,
+            )
+        await ledger.settle(c, row["queue"], [sequence], now)
+        state = "settled"
+    elif settlement.outcome == "release":
+        if not 0 <= settlement.delay_seconds <= MAX_DELAY_SECONDS:
+            raise Invalid(
+                Fault(
+                    "/delay_seconds", "range", found=str(settlement.delay_seconds), allowed=(f"0..{MAX_DELAY_SECONDS}",)
+                )
+            )
+        later = now + timedelta(seconds=settlement.delay_seconds) if settlement.delay_seconds else None
+        state = await ledger.come_back(c, row, now, later)
+    elif settlement.outcome == "reject":
+        await ledger.reject(c, row["queue"], sequence, (settlement.reason or "rejected")[:500], now)
+        metrics.dead_letters.labels("rejected").inc()
+        state = "dead"
+    else:
+        raise Invalid(
+            Fault("/outcome", "enum", found=quote(settlement.outcome), allowed=("accept", "release", "reject"))
+        )
+    done[sequence] = state
+    return state
+
+
+async def replay(hub: Hub, caller: Caller, queue_name: str, wanted: ledger.Replay) -> dict[str, Any]:
+    """Have handed-over deliveries of one's own queue again, under today's rights."""
+    now = hub.now()
+    async with hub.ledger.accepting() as c:
+        registry = await hub.registry(c)
+        caller.check(registry, now)
+        queue = own_queue(registry, caller, queue_name)
+        replayed, skipped = await ledger.replay(c, registry, queue.id, wanted, now)
+    hub.wakes.wake([queue.id])
+    log.info("queue.replayed", member=caller.owner, queue=queue.name, replayed=replayed, skipped=len(skipped))
+    return {
+        "replayed": replayed,
+        "skipped": [
+            {
+                "sequence": row["sequence"],
+                "state": row["state"] if row["state"] not in REPLAYABLE else "not-entitled",
+            }
+            for row in skipped
+        ],
+    }
+
+
+async def _registry(hub: Hub) -> Registry:
+    async with hub.ledger.reading() as c:
+        return await hub.registry(c)

@@ -1,0 +1,68 @@
+"""Who may connect to RabbitMQ and read what: the hub's answers to RabbitMQ's HTTP authentication back end.
+
+A member logs in with its id and an access token of scope `amqp`. It may read its own queues: nothing to write,
+nothing to declare, no exchange, no topic. While a queue is being drained nobody reads it. Everything else is denied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+
+from broker import jws, tokens
+from broker.errors import BrokerError
+from broker.hub import Hub
+from broker.ledger import wire
+
+PROBE = "tidewaiter-probe"
+
+
+class Door:
+    """Answers `allow` or `deny`. Also lets the relay find out whether RabbitMQ asks this very hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._hub_jwk = jws.public_jwk(hub.key)
+        self.probe_password = secrets.token_urlsafe(16)
+        self.probed = asyncio.Event()
+
+    async def user(self, form: Mapping[str, str]) -> bool:
+        """username = member id, password = its token."""
+        username, password = form.get("username", ""), form.get("password", "")
+        if username == PROBE:
+            if secrets.compare_digest(password, self.probe_password):
+                self.probed.set()
+            return False
+        now = self._hub.now()
+        try:
+            caller = tokens.read_access(password.encode("ascii", "replace"), self._hub_jwk, self._hub.public_url, now)
+            async with self._hub.ledger.reading() as c:
+                caller.check(await self._hub.registry(c), now)
+        except BrokerError:
+            return False
+        return caller.scope == "amqp" and caller.owner == username
+
+    async def vhost(self, form: Mapping[str, str]) -> bool:
+        """Asked after `user`; suspended members have been refused there, and are closed by the relay."""
+        async with self._hub.ledger.reading() as c:
+            return (await self._hub.registry(c)).is_active(form.get("username", ""))
+
+    async def resource(self, form: Mapping[str, str]) -> bool:
+        """Read, on a queue, of one's own, that is not being drained."""
+        if (form.get("resource"), form.get("permission")) != ("queue", "read"):
+            return False
+        member = form.get("username", "")
+        try:
+            async with self._hub.ledger.reading() as c:
+                owner = await wire.owner_of(c, form.get("name", ""))
+                active = (await self._hub.registry(c)).is_active(member)
+        except BrokerError:
+            return False
+        return (
+            active
+            and owner is not None
+            and owner["member"] == member
+            and not owner["drain"]
+            and owner["removed_at"] is None
+        )

@@ -1,0 +1,89 @@
+"""One delivery, one publish, one confirm: what a message looks like on the wire, and how its confirm is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractExchange
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from sqlalchemy import RowMapping
+
+from broker import clock
+from broker.ledger.wire import Copy
+from broker.rabbit.topology import TIMEOUT_SECONDS
+
+
+class Published(Enum):
+    CONFIRMED = "confirmed"
+    MISSING = "missing"
+    """Returned: there is no such queue."""
+    REFUSED = "refused"
+    """Nacked: the queue is full."""
+    UNKNOWN = "unknown"
+    """No answer in time, or the channel closed: it may or may not be there; it is published again."""
+
+
+def copy_of(row: RowMapping) -> Copy:
+    """The copy about to be published: the claim has just raised `attempt` by one."""
+    return Copy(row["queue"], row["sequence"], row["round"], row["attempt"] + 1)
+
+
+def message_of(row: RowMapping, public_url: str, now: datetime) -> Message:
+    """Body and properties as product's wire contract has them; `expiration` in seconds, only if the message expires."""
+    address = f"{row['originator']}:{row['id']}"
+    headers: dict[str, str | int | bool] = {
+        "tw-delivery": f"{row['queue']}-{row['sequence']}",
+        "tw-address": address,
+        "tw-rule": row["rule"],
+        "tw-status": row["status"],
+        "tw-sequence": row["sequence"],
+        "tw-round": row["round"],
+        "tw-count": row["count"] + 1,
+        "tw-duties": row["duties"],
+        "tw-projection": False,
+        "ce-specversion": "1.0",
+        "ce-id": address,
+        "ce-source": public_url,
+        "ce-type": f"tidewaiter.{row['kind']}",
+        "ce-subject": row["originator"],
+        "ce-time": clock.text(row["accepted_at"]),
+    }
+    if row["traceparent"]:
+        headers["traceparent"] = row["traceparent"]
+    expires = row["expires_at"]
+    return Message(
+        row["jws"].encode("ascii"),
+        message_id=copy_of(row).message_id,
+        type=row["kind"],
+        timestamp=row["accepted_at"],
+        content_type="application/jose",
+        delivery_mode=DeliveryMode.PERSISTENT,
+        expiration=None if expires is None else max((expires - now).total_seconds(), 0.001),
+        headers=dict(headers),
+    )
+
+
+async def publish_all(
+    exchange: AbstractExchange, queue: str, rows: Sequence[RowMapping], public_url: str, now: datetime
+) -> list[Published]:
+    """Publish in order, all in flight together; one result each."""
+    return list(await asyncio.gather(*(_publish(exchange, queue, message_of(row, public_url, now)) for row in rows)))
+
+
+async def _publish(exchange: AbstractExchange, queue: str, message: Message) -> Published:
+    try:
+        await exchange.publish(message, queue, mandatory=True, timeout=TIMEOUT_SECONDS)
+    except PublishError:
+        return Published.MISSING
+    except DeliveryError:
+        return Published.REFUSED
+    except (AMQPError, TimeoutError, asyncio.CancelledError, ConnectionError, RuntimeError) as error:
+        current = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and current is not None and current.cancelling():
+            raise
+        return Published.UNKNOWN
+    return Published.CONFIRMED

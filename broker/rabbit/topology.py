@@ -1,0 +1,50 @@
+"""What stands in RabbitMQ: one quorum queue per `amqp` subscription, and one place for dead letters. Nothing else.
+
+No exchange routes anything: the hub publishes to the default exchange by queue name, one publish per delivery.
+
+    <queue, 128 random bits>   quorum, durable
+        x-delivery-limit 20            a healthy consumer that loses its connection a few times loses nothing
+        x-dead-letter-exchange tw.dead, at-least-once     dead letters survive a crash between the two queues
+        x-overflow reject-publish, x-max-length           the last wall; the flow control is the relay's window
+    tw.dead (fanout) → tw.dead (quorum)                   read by the relay alone, back into the ledger
+
+A message's TTL acts only at the head of a queue, so that expiry is decided by the ledger and the TTL is a help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractQueue
+
+from broker.delivery import MAX_COUNT
+
+DEAD = "tw.dead"
+WINDOW = 10_000
+"""Deliveries of one queue that may be in RabbitMQ at a time; the rest waits in the ledger."""
+
+MEMBER_QUEUE: Mapping[str, str | int] = {
+    "x-queue-type": "quorum",
+    "x-delivery-limit": MAX_COUNT,
+    "x-dead-letter-exchange": DEAD,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+    "x-max-length": 2 * WINDOW,
+}
+DEAD_QUEUE: Mapping[str, str | int] = {"x-queue-type": "quorum"}
+
+TIMEOUT_SECONDS = 10
+"""For every call to RabbitMQ: under a memory alarm, or for a queue without a leader, it would never answer."""
+
+
+async def declare_dead_letters(channel: AbstractChannel) -> AbstractQueue:
+    exchange = await channel.declare_exchange(DEAD, ExchangeType.FANOUT, durable=True, timeout=TIMEOUT_SECONDS)
+    queue = await channel.declare_queue(DEAD, durable=True, arguments=dict(DEAD_QUEUE), timeout=TIMEOUT_SECONDS)
+    await queue.bind(exchange, timeout=TIMEOUT_SECONDS)
+    return queue
+
+
+async def declare_member_queue(channel: AbstractChannel, name: str) -> AbstractQueue:
+    """Raises aio_pika ChannelPreconditionFailed if it stands there with other arguments."""
+    return await channel.declare_queue(name, durable=True, arguments=dict(MEMBER_QUEUE), timeout=TIMEOUT_SECONDS)

@@ -1,0 +1,251 @@
+"""Reading: what a member sent or is entitled to, single and in lists; who has it, who confirmed, and why.
+
+Default deny, and "not for you" reads exactly like "not there". Entitlement is decided anew at every GET; a fetch by a
+recipient is recorded, because it makes a holder.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker import clock, entitlement
+from broker.accept import read_warnings
+from broker.envelope import Release
+from broker.errors import Fault, Invalid, NotFound, quote
+from broker.hub import Hub
+from broker.jws import b64
+from broker.ledger import messages as ledger
+from broker.ledger import tables as t
+from broker.ledger.messages import Listing
+from broker.logs import log
+from broker.members import Registry
+from broker.tokens import Caller
+
+PAGE = 50
+MAX_PAGE = 200
+
+
+def state_of(row: RowMapping, now: datetime) -> str:
+    """current, superseded, withdrawn or expired."""
+    if row["withdraws"]:
+        return "current"
+    if row["withdrawn_by"] is not None:
+        return "withdrawn"
+    if row["superseded_by"] is not None:
+        return "superseded"
+    return "expired" if row["expires_at"] is not None and row["expires_at"] <= now else "current"
+
+
+async def may_see(
+    c: AsyncConnection, registry: Registry, row: RowMapping, member: str, rule: str | None, now: datetime
+) -> bool:
+    """May a recipient see this version now? Decided at acceptance (rule), and again by the latest version's release.
+
+    What is withdrawn, superseded or expired is shown to its holders alone.
+    """
+    if rule is None or not registry.is_active(member):
+        return False
+    holder_only = state_of(row, now) != "current"
+    if holder_only or rule in (entitlement.RULE_HOLDER, entitlement.RULE_NOTICE):
+        return await ledger.is_holder(c, row["chain"], member) or rule in (
+            entitlement.RULE_HOLDER,
+            entitlement.RULE_NOTICE,
+        )
+    latest = row if "release" in row and row["superseded_by"] is None else await ledger.latest(c, row["chain"])
+    if latest["release"] is None:
+        return False
+    release = Release.read(json.loads(latest["release"]))
+    return entitlement.admits(member, release, latest["tlp"], row["originator"], registry, now) is not None
+
+
+async def message(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
+    """One message with its state. Raises NotFound."""
+    now = hub.now()
+    async with hub.ledger.reading() as c:
+        registry = await hub.registry(c)
+        row, rule = await _find(c, registry, caller, address, now)
+    if row["originator"] != caller.owner:
+        async with hub.ledger.accepting() as c:
+            registry = await hub.registry(c)
+            caller.check(registry, now)
+            row, rule = await _find(c, registry, caller, address, now)
+            await ledger.record_fetch(c, row["position"], caller.owner, now)
+        log.info("message.fetched", member=caller.owner, message=address)
+    return {
+        **_summary(row, now),
+        "rule": rule,
+        "warnings": read_warnings(row["warnings"]),
+        "message": row["jws"],
+    }
+
+
+async def receipt(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
+    """The hub's receipt, for originator and recipients."""
+    async with hub.ledger.reading() as c:
+        row, _ = await _find(c, await hub.registry(c), caller, address, hub.now())
+    return {"receipt": row["receipt"], "warnings": read_warnings(row["warnings"])}
+
+
+async def _find(
+    c: AsyncConnection, registry: Registry, caller: Caller, address: str, now: datetime
+) -> tuple[RowMapping, str | None]:
+    originator, _, id = address.partition(":")
+    row = await ledger.find(c, originator, id)
+    if row is not None and originator == caller.owner:
+        return row, None
+    rule = None if row is None else await ledger.audience_rule(c, row["position"], caller.owner)
+    if row is None or not await may_see(c, registry, row, caller.owner, rule, now):
+        raise NotFound(Fault("", "message-unknown"))
+    return row, rule
+
+
+def _summary(row: RowMapping, now: datetime) -> dict[str, Any]:
+    return {
+        "address": f"{row['originator']}:{row['id']}",
+        "kind": row["kind"],
+        "version": row["version"],
+        "status": row["status"],
+        "tlp": row["tlp"],
+        "heading": row["heading"],
+        "digest": row["digest"],
+        "accepted_at": clock.text(row["accepted_at"]),
+        "state": state_of(row, now),
+    }
+
+
+async def page(hub: Hub, caller: Caller, wanted: Listing) -> dict[str, Any]:
+    """A page of what the caller sent, or is entitled to, newest first. `next` is an opaque cursor or absent."""
+    now = hub.now()
+    shown: list[dict[str, Any]] = []
+    before = wanted.before
+    more = True
+    async with hub.ledger.reading() as c:
+        registry = await hub.registry(c)
+        while more and len(shown) < wanted.limit:
+            rows: Sequence[RowMapping] = await ledger.list_page(
+                c,
+                caller.owner,
+                Listing(wanted.box, wanted.kind, wanted.heading, wanted.since, wanted.identifier, before, wanted.limit),
+            )
+            more = len(rows) == wanted.limit
+            for row in rows:
+                before = row["position"]
+                if wanted.box == "sent" or await may_see(c, registry, row, caller.owner, row["rule"], now):
+                    shown.append(_summary(row, now) | ({} if wanted.box == "sent" else {"rule": row["rule"]}))
+                    if len(shown) == wanted.limit:
+                        more = True
+                        break
+    answer: dict[str, Any] = {"messages": shown}
+    if more and before is not None:
+        answer["next"] = write_cursor(before)
+    return answer
+
+
+def normalised(identifier: str) -> tuple[str, ...]:
+    """As identifiers may be kept for search: upper case, with and without separators (CAS numbers keep theirs)."""
+    upper = identifier.upper().strip()
+    return (upper, "".join(ch for ch in upper if ch.isalnum()))
+
+
+def write_cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(f"p{position}".encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> int:
+    """Raises Invalid for anything that `write_cursor` did not write."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        if text[:1] == "p" and text[1:].isdigit() and len(text) < 19:
+            return int(text[1:])
+    except ValueError:
+        pass
+    raise Invalid(Fault("/cursor", "cursor", found=quote(cursor)))
+
+
+async def deliveries(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
+    """For the originator: per recipient what was decided, what the hub did, and what the recipient signed."""
+    async with hub.ledger.reading() as c:
+        row = await _own(c, caller, address)
+        d = t.deliveries.c
+        rows = (await c.execute(select(d.member, d.rule, d.duties, d.state, d.handed_at, d.changed_at)
+                                .where(d.position == row["position"]).order_by(d.member))).mappings().all()  # fmt: skip
+        a = t.acknowledgements.c
+        signed = (
+            (await c.execute(select(t.acknowledgements).where(a.position == row["position"]).order_by(a.at)))
+            .mappings()
+            .all()
+        )
+        fetched = (await c.execute(select(t.audience.c.member, t.audience.c.rule, t.audience.c.fetched_at).where(
+            t.audience.c.position == row["position"], t.audience.c.fetched_at.is_not(None)))).mappings().all()  # fmt: skip
+    members: dict[str, dict[str, Any]] = {}
+    for one in rows:  # several subscriptions of one member show as one: subscriptions are nobody else's business
+        kept = members.get(one["member"])
+        if kept is None or _ADVANCE[one["state"]] > _ADVANCE[kept["state"]]:
+            members[one["member"]] = {
+                "member": one["member"],
+                "rule": one["rule"],
+                "duties": one["duties"].split(","),
+                "state": one["state"],
+                "handed_over": one["handed_at"] is not None,
+                "changed_at": clock.text(one["changed_at"]),
+                "acknowledgements": [],
+            }
+    for one in fetched:
+        members.setdefault(one["member"], {
+            "member": one["member"], "rule": one["rule"], "duties": ["information"], "state": "fetched", "handed_over": True,
+            "changed_at": clock.text(one["fetched_at"]), "acknowledgements": [],
+        })["handed_over"] = True  # fmt: skip
+    for one in signed:
+        if one["member"] in members:
+            members[one["member"]]["acknowledgements"].append(
+                {
+                    "state": one["state"],
+                    "at": clock.text(one["at"]),
+                    "reason": one["reason"],
+                    "acknowledgement": one["jws"],
+                }
+            )
+    return {"message": address, "digest": row["digest"], "recipients": list(members.values())}
+
+
+_ADVANCE = {
+    "revoked": 0,
+    "withdrawn": 1,
+    "expired": 2,
+    "ready": 3,
+    "dead": 4,
+    "leased": 5,
+    "published": 6,
+    "settled": 7,
+}
+
+
+async def audience(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
+    """For the originator: entitled members and the rule that admitted each, and the salt of the record's audience."""
+    async with hub.ledger.reading() as c:
+        row = await _own(c, caller, address)
+        found = await c.execute(
+            select(t.audience.c.member, t.audience.c.rule)
+            .where(t.audience.c.position == row["position"])
+            .order_by(t.audience.c.member)
+        )
+        delivered = (await c.execute(
+            select(t.deliveries.c.member).where(t.deliveries.c.position == row["position"]).distinct().order_by(t.deliveries.c.member)
+        )).scalars().all()  # fmt: skip
+        members = [{"member": member, "rule": rule, "delivery": member in delivered} for member, rule in found]
+    return {"message": address, "members": members, "audience_salt": b64(row["audience_salt"])}
+
+
+async def _own(c: AsyncConnection, caller: Caller, address: str) -> RowMapping:
+    originator, _, id = address.partition(":")
+    row = await ledger.find(c, originator, id) if originator == caller.owner else None
+    if row is None:
+        raise NotFound(Fault("", "message-unknown"))
+    return row
