@@ -31,8 +31,7 @@ async def post(hub: Hub, caller: Caller, address: str, token: bytes) -> dict[str
     async with hub.ledger.accepting() as c:
         registry = await hub.registry(c)
         caller.check(registry, now)
-        answer = await record(c, registry, caller, address, token, now)
-    return answer
+        return await record(c, registry, caller, address, token, now)
 
 
 async def record(
@@ -121,11 +120,3 @@ def _is_moment(text: str) -> bool:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
         return False
-
-
-def make(message: str, digest: str, state: str, key: jws.PrivateKey, now: datetime, reason: str | None = None) -> str:
-    """A tw-acknowledgement. (The SDK's side of this file.)"""
-    claims = {"message": message, "digest": digest, "at": clock.text(now), "state": state}
-    if reason is not None:
-        claims["reason"] = reason
-    return jws.sign_claims(claims, key, typ=jws.TYP_ACKNOWLEDGEMENT)

@@ -120,6 +120,7 @@ class _Session:
         self.hub = relay.hub
         self.management = management
         self.queues: dict[str, _Queue] = {}
+        self.lost = asyncio.Event()
 
     async def run(self) -> None:
         publishing = await aio_pika.connect(self.relay.amqp_url, timeout=TIMEOUT_SECONDS)
@@ -138,11 +139,15 @@ class _Session:
         metrics.wire_up.set(1)
         log.info("wire.connected")
         async with asyncio.TaskGroup() as group:
-            for connection in (self.publishing, self.consuming):
-                group.create_task(_until_closed(connection))
-            group.create_task(_until_channel_closed(channel))
+            for closable in (self.publishing, self.consuming, channel):
+                closable.close_callbacks.add(lambda *_: self.lost.set())  # `closed()` is silent when the peer closes
+            group.create_task(self._until_lost())
             group.create_task(self._dead_letters())
             group.create_task(self._supervise(group))
+
+    async def _until_lost(self) -> None:
+        await self.lost.wait()
+        raise ConnectionError("RabbitMQ closed the connection")
 
     async def _supervise(self, group: asyncio.TaskGroup) -> None:
         """Close who is barred; keep one task per queue; count the outbox."""
@@ -199,7 +204,7 @@ class _Session:
                 except LedgerAway:
                     busy = False
                 except WIRE_ERRORS as error:
-                    if self.publishing.is_closed or self.consuming.is_closed:
+                    if self.lost.is_set():
                         raise
                     self.relay.parked.add(id)
                     queue.checked_at = float("-inf")
@@ -408,13 +413,3 @@ async def _together(
         except TimeoutError:
             break
     return batch
-
-
-async def _until_closed(connection: AbstractConnection) -> None:
-    await asyncio.wait([asyncio.ensure_future(connection.closed())])
-    raise ConnectionError("RabbitMQ closed the connection")
-
-
-async def _until_channel_closed(channel: AbstractChannel) -> None:
-    await asyncio.wait([asyncio.ensure_future(channel.closed())])
-    raise ConnectionError("RabbitMQ closed the publishing channel")

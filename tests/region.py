@@ -11,19 +11,22 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 from joserfc.jwk import ECKey, OKPKey
 
-from broker import administer, jws, members, tokens, upkeep
+from broker import administer, app, jws, members, tokens, upkeep
 from broker.api.auth import ASSERTION_TYPE
 from broker.app import make_app
 from broker.clock import text
+from broker.config import Config
 from broker.hub import Hub
 from broker.language.kinds import Language, load_language
 from broker.ledger import migrate, open_ledger
 from broker.members import HUB, KeyRequest
+from tests.engines import Rabbit
 
 URL = "http://hub.test"
 LANGUAGE: Language = load_language()
@@ -75,7 +78,9 @@ class Region:
         return request.kid
 
     async def subscribe(self, member: str, name: str, wanted: Mapping[str, Any] | None = None) -> None:
-        answer = await self.call(member, "POST", "/v1/subscriptions", {"name": name, "filter": dict(wanted or {}), "delivery": "pull"})
+        answer = await self.call(
+            member, "POST", "/v1/subscriptions", {"name": name, "filter": dict(wanted or {}), "delivery": "pull"}
+        )
         assert answer.status_code == 201, answer.text
 
     def payload(self, originator: str, id: str | None = None, release: Any = None, **changes: Any) -> dict[str, Any]:
@@ -99,7 +104,9 @@ class Region:
         body = {"reason_code": "entered-in-error", "text": "Entered twice"}
         return self.payload(of.partition(":")[0], withdraws=of, release=None, body=body, **changes)
 
-    def sign(self, payload: dict[str, Any] | bytes, by: str | None = None, *, key: Any = None, iat: int | None = None) -> str:
+    def sign(
+        self, payload: dict[str, Any] | bytes, by: str | None = None, *, key: Any = None, iat: int | None = None
+    ) -> str:
         octets = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
         if key is None:
             assert isinstance(payload, dict) or by
@@ -132,14 +139,20 @@ class Region:
         return known
 
     async def ask_token(self, assertion: str, **form: str) -> httpx2.Response:
-        fields = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+        fields = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion,
+        }
         return await self.http.post("/v1/oauth/token", data=fields | form)
 
     async def call(self, owner: str, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
         scope = "admin" if owner.startswith("operator:") else "api"
         headers = {"authorization": f"Bearer {await self.token(owner, scope)}", **headers}
         if isinstance(body, str):
-            return await self.http.request(method, path, content=body, headers={"content-type": "application/jose", **headers})
+            return await self.http.request(
+                method, path, content=body, headers={"content-type": "application/jose", **headers}
+            )
         return await self.http.request(method, path, json=body, headers=headers)
 
     async def lease(self, member: str, queue: str = "inbox", **options: Any) -> list[dict[str, Any]]:
@@ -166,14 +179,18 @@ class Region:
         rows: list[dict[str, Any]] = answer.json()["deliveries"]
         return rows
 
-    async def acknowledge(self, member: str, address: str, state: str = "received", compact: str | None = None, **more: Any) -> httpx2.Response:
+    async def acknowledge(
+        self, member: str, address: str, state: str = "received", compact: str | None = None, **more: Any
+    ) -> httpx2.Response:
         if compact is None:
             compact = (await self.call(member, "GET", f"/v1/messages/{address}")).json()["message"]
         claims = {"message": address, "digest": jws.digest(compact), "at": text(self.clock()), "state": state, **more}
         token = jws.sign_claims(claims, self.keys[member], typ=jws.TYP_ACKNOWLEDGEMENT)
         return await self.call(member, "POST", f"/v1/messages/{address}/acknowledgement", token)
 
-    async def group(self, name: str, *ids: str, starts_at: datetime | None = None, ends_at: datetime | None = None) -> None:
+    async def group(
+        self, name: str, *ids: str, starts_at: datetime | None = None, ends_at: datetime | None = None
+    ) -> None:
         await administer.add_group(self.hub.ledger, name, None, starts_at, ends_at)
         for id in ids:
             await administer.join(self.hub.ledger, name, id, self.clock())
@@ -193,6 +210,20 @@ def address_of(compact: str) -> str:
 
 
 @asynccontextmanager
+async def wired_region(rabbit: Rabbit, ledger_url: str, home: Path) -> AsyncIterator[Region]:
+    """A hub that serves on the port that this RabbitMQ asks, with its relay running."""
+    url = f"http://127.0.0.1:{rabbit.hub_port}"
+    config = Config(
+        home=home, ledger_url=ledger_url, public_url=url, host="127.0.0.1", port=rabbit.hub_port, amqp_url=rabbit.amqp_url,
+        management_url=rabbit.management_url, log="json",
+    )  # fmt: skip
+    await app.init(config)
+    clock = MovableClock()
+    async with app.running(config, clock) as run, httpx2.AsyncClient(base_url=url) as http:
+        yield Region(run.hub, http, clock)
+
+
+@asynccontextmanager
 async def region(ledger_url: str) -> AsyncIterator[Region]:
     """A fresh hub on the ledger at that URL, which is migrated first."""
     await migrate.upgrade(ledger_url)
@@ -202,12 +233,14 @@ async def region(ledger_url: str) -> AsyncIterator[Region]:
     await administer.add_member(hub.ledger, HUB, "hub", "The hub", clock())
     jwk = jws.public_jwk(key)
     await administer.enrol(hub.ledger, KeyRequest(HUB, jwk, jws.thumbprint(jwk)), clock())
-    app = make_app(hub)
+    gateway = make_app(hub)
     try:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url=URL) as http:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=gateway, raise_app_exceptions=False), base_url=URL
+        ) as http:
             yield Region(hub, http, clock)
     finally:
-        await app.state.committer.close()
+        await gateway.state.committer.close()
         await hub.ledger.close()
 
 

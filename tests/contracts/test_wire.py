@@ -1,0 +1,190 @@
+"""The wire: what is released to a member comes out of its queue in RabbitMQ, and only there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+
+from broker import administer
+from tests.engines import Rabbit
+from tests.region import Region, address_of, to, wired_region
+
+
+@pytest.fixture
+async def wired(rabbit: Rabbit, tmp_path: Path) -> AsyncIterator[Region]:
+    async with wired_region(rabbit, f"sqlite:///{tmp_path}/ledger.sqlite", tmp_path) as r:
+        yield r
+
+
+async def amqp_queue(r: Region, member: str, name: str = "wire", wanted: object = None) -> str:
+    """Subscribe by amqp and wait until the queue stands in RabbitMQ. Returns its name there."""
+    answer = await r.call(
+        member, "POST", "/v1/subscriptions", {"name": name, "filter": wanted or {}, "delivery": "amqp"}
+    )
+    assert answer.status_code == 201, answer.text
+    await until(lambda: declared(r, member, name))
+    return str(answer.json()["amqp_name"])
+
+
+async def declared(r: Region, member: str, name: str) -> bool:
+    from sqlalchemy import select
+
+    from broker.ledger import tables as t
+
+    async with r.hub.ledger.reading() as c:
+        queue = (await r.hub.registry(c)).queue(member, name)
+        assert queue is not None
+        return bool((await c.execute(select(t.queues.c.declared).where(t.queues.c.id == queue.id))).scalar_one())
+
+
+async def until(condition: object, seconds: float = 15) -> None:
+    """Wait for what another process is about to do."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # type: ignore[operator]
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def consumer(
+    r: Region, rabbit: Rabbit, member: str, queue: str, prefetch: int = 100
+) -> AsyncIterator[AbstractQueue]:
+    token = await r.token(member, "amqp")
+    connection = await aio_pika.connect(rabbit.amqp_url_for(member, token), timeout=10)
+    async with connection:
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=prefetch)
+        yield await channel.get_queue(queue, ensure=False)
+
+
+async def receive(queue: AbstractQueue, number: int, ack: bool = True) -> list[AbstractIncomingMessage]:
+    got: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+    tag = await queue.consume(got.put)
+    messages = []
+    async with asyncio.timeout(15):
+        while len(messages) < number:
+            message = await got.get()
+            messages.append(message)
+            if ack:
+                await message.ack()
+    await queue.cancel(tag)
+    return messages
+
+
+async def test_a_delivery_is_published_with_its_own_properties_and_settled_by_acknowledgement(
+    wired: Region, rabbit: Rabbit
+) -> None:
+    """Body octet for octet, message_id of the copy, the tw- and ce- headers; basic.ack settles nothing, the signature does."""
+    await wired.enrol("CL", "PE")
+    name = await amqp_queue(wired, "PE")
+    compact = wired.sign(wired.payload("CL", "w-1", to(PE="action")))
+    assert (await wired.post(compact)).status_code == 201
+
+    async with consumer(wired, rabbit, "PE", name) as queue:
+        (message,) = await receive(queue, 1)
+
+    assert message.body.decode() == compact
+    assert message.message_id is not None
+    assert message.message_id.endswith("-1.1.1")
+    assert (message.type, message.content_type, message.delivery_mode) == ("alert", "application/jose", 2)
+    headers = dict(message.headers)
+    assert headers["tw-address"] == headers["ce-id"] == "CL:w-1"
+    assert (headers["tw-rule"], headers["tw-duties"], headers["tw-status"]) == ("to", "action", "actual")
+    assert (headers["tw-sequence"], headers["tw-round"], headers["tw-count"], headers["tw-projection"]) == (
+        1,
+        1,
+        1,
+        False,
+    )
+    assert (headers["ce-type"], headers["ce-subject"], headers["ce-source"]) == (
+        "tidewaiter.alert",
+        "CL",
+        wired.hub.public_url,
+    )
+
+    (row,) = await wired.index("PE", "wire")
+    assert row["state"] == "published"
+    assert (await wired.acknowledge("PE", "CL:w-1", compact=compact)).status_code == 200
+    (row,) = await wired.index("PE", "wire")
+    assert row["state"] == "settled"
+
+
+async def test_suspension_closes_the_connection_and_keeps_the_deliveries(wired: Region, rabbit: Rabbit) -> None:
+    """Within a second of the suspension the consumer is out and cannot come back; reactivated, it goes on."""
+    await wired.enrol("CL", "PE")
+    name = await amqp_queue(wired, "PE")
+    connection = await aio_pika.connect(rabbit.amqp_url_for("PE", await wired.token("PE", "amqp")))
+    closed = asyncio.Event()
+    connection.close_callbacks.add(lambda *_: closed.set())
+    async with connection:
+        await administer.set_active(wired.hub.ledger, "PE", False, wired.clock())
+        async with asyncio.timeout(5):
+            await closed.wait()
+        with pytest.raises(aio_pika.exceptions.AMQPError):
+            async with consumer(wired, rabbit, "PE", name):
+                pass
+        assert (await wired.post(wired.sign(wired.payload("CL", "s-1", to("PE"))))).status_code == 201
+    await administer.set_active(wired.hub.ledger, "PE", True, wired.clock())
+    await wired.send("CL", "s-2", to("PE"))
+    async with consumer(wired, rabbit, "PE", name) as queue:
+        (message,) = await receive(queue, 1)
+    assert address_of(message.body.decode()) == "CL:s-2"
+
+
+async def test_leaving_a_group_takes_back_what_is_still_in_rabbitmq(wired: Region, rabbit: Rabbit) -> None:
+    """The queue is closed, drained and refilled: what only the group admitted is gone, the rest comes in order."""
+    await wired.enrol("CL", "PE", "AR")
+    await wired.group("OP", "CL", "PE", "AR")
+    name = await amqp_queue(wired, "PE")
+    await wired.send("CL", "g-1", {"groups": ["OP"]})
+    await wired.send("CL", "g-2", to("PE"))
+    await wired.send("CL", "g-3", {"groups": ["OP"]})
+    await wired.send("CL", "g-4", {"to": [{"member": "PE"}], "groups": ["OP"]})
+
+    async def all_published() -> bool:
+        return all(row["state"] == "published" for row in await wired.index("PE", "wire"))
+
+    await until(all_published)
+    await administer.leave(wired.hub.ledger, "OP", "PE", wired.clock())
+
+    async def settled_down() -> bool:
+        return [row["state"] for row in await wired.index("PE", "wire")] == [
+            "revoked",
+            "published",
+            "revoked",
+            "published",
+        ]
+
+    await until(settled_down)
+    async with consumer(wired, rabbit, "PE", name) as queue:
+        messages = await receive(queue, 2)
+    assert [address_of(m.body.decode()) for m in messages] == ["CL:g-2", "CL:g-4"]
+    assert [m.headers["tw-count"] for m in messages] == [1, 1]
+
+
+async def test_a_rejected_message_becomes_a_dead_letter_with_its_reason(wired: Region, rabbit: Rabbit) -> None:
+    """basic.reject without requeue: dead in the ledger; the operator redrives it and it comes again."""
+    await wired.enrol("CL", "PE", "operator:ana")
+    name = await amqp_queue(wired, "PE")
+    await wired.send("CL", "d-1", to("PE"))
+    async with consumer(wired, rabbit, "PE", name) as queue:
+        (message,) = await receive(queue, 1, ack=False)
+        await message.reject(requeue=False)
+
+        async def dead() -> bool:
+            return (await wired.index("PE", "wire"))[0]["state"] == "dead"
+
+        await until(dead)
+        letters = (await wired.call("operator:ana", "GET", "/v1/admin/dead-letters")).json()["dead_letters"]
+        assert [(one["message"], one["reason"]) for one in letters] == [("CL:d-1", "rejected by the consumer")]
+        body = {"deliveries": [letters[0]["delivery"]]}
+        assert (await wired.call("operator:ana", "POST", "/v1/admin/dead-letters/redrive", body)).json()["deliveries"][
+            0
+        ]["status"] == 200
+        (again,) = await receive(queue, 1)
+    assert again.headers["tw-address"] == "CL:d-1"
