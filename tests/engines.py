@@ -91,7 +91,7 @@ def need_testdata(name: str) -> Path:
 @pytest.fixture(scope="session")
 async def postgres_server() -> AsyncIterator[str]:
     """SQLAlchemy URL of a PostgreSQL database whose user may create databases."""
-    if url := await _standing_postgres():
+    if url := await standing_postgres():
         _used["PostgreSQL"] = f"the server at {url.host}:{url.port}"
         yield url.render_as_string(hide_password=False)
         return
@@ -136,7 +136,7 @@ async def _administer(url: str | URL, statement: str) -> object:
         await engine.dispose()
 
 
-async def _standing_postgres() -> URL | None:
+async def standing_postgres() -> URL | None:
     """The server the environment names, else one on this machine that lets a usual user create databases."""
     if named := os.environ.get("TIDEWAITER_TEST_POSTGRES"):
         return make_url(named).set(drivername="postgresql+asyncpg")

@@ -109,8 +109,10 @@ class Region:
     ) -> str:
         octets = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
         if key is None:
-            assert isinstance(payload, dict) or by
-            key = self.keys[by or payload["header"]["originator"]]  # type: ignore[index]
+            if by is None:
+                assert isinstance(payload, dict)
+                by = payload["header"]["originator"]
+            key = self.keys[by]
         return jws.sign(octets, key, typ=jws.TYP_MESSAGE, iat=int(self.clock().timestamp()) if iat is None else iat)
 
     async def post(self, token: str | bytes, kind: str = "application/jose", **headers: str) -> httpx2.Response:

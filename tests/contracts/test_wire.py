@@ -65,7 +65,7 @@ async def consumer(
 async def receive(queue: AbstractQueue, number: int, ack: bool = True) -> list[AbstractIncomingMessage]:
     got: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
     tag = await queue.consume(got.put)
-    messages = []
+    messages: list[AbstractIncomingMessage] = []
     async with asyncio.timeout(15):
         while len(messages) < number:
             message = await got.get()
@@ -177,7 +177,7 @@ async def test_a_rejected_message_becomes_a_dead_letter_with_its_reason(wired: R
         await message.reject(requeue=False)
 
         async def dead() -> bool:
-            return (await wired.index("PE", "wire"))[0]["state"] == "dead"
+            return bool((await wired.index("PE", "wire"))[0]["state"] == "dead")
 
         await until(dead)
         letters = (await wired.call("operator:ana", "GET", "/v1/admin/dead-letters")).json()["dead_letters"]

@@ -1,0 +1,51 @@
+# Two commands are enough: `make demo` and `make test`. Both do all the set-up; python3 (3.11 or later) is all they need.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo run demo-real test lint unit lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/hub ## a hub, a region of members, and the story of their messages (about half a minute)
+	@$(BIN)/tidewaiter demo
+
+run: .venv/hub ## the same, and the hub stays for you to try things on
+	@$(BIN)/tidewaiter run
+
+demo-real: .venv/dev ## 8,413 real alerts through HTTP to the recipients that their lists name (minutes)
+	@$(BIN)/python -m tests.acceptance.demo_real
+
+test: .venv/dev lint ## everything that proves the project (under 5 minutes)
+	@$(BIN)/python -m pytest -q
+
+lint: .venv/dev ## style, types, import contracts
+	@$(BIN)/ruff check --quiet broker adapters tests && $(BIN)/ruff format --check --quiet broker adapters tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo | tail -n 2
+
+unit: .venv/dev ## the tests that need no other process (under a minute)
+	@$(BIN)/python -m pytest -q tests/unit
+
+lock: .venv/dev ## write the lock files anew (hashes, no addresses)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --extra hub --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --extra hub --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean: ## forget the environment and what demonstrations left
+	rm -rf .venv var build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name it with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv && touch $@
+
+.venv/hub: .venv/made requirements.lock pyproject.toml
+	@echo "Installing what the hub needs into .venv (once, about 20 seconds) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/hub requirements-dev.lock
+	@echo "Installing what the tests need into .venv (once, about 20 seconds) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,153 @@
+"""The processes of a demonstration: a hub, ECHO beside it, and where it is installed a private RabbitMQ.
+
+Everything lives in one folder and on loopback, and ends with this process. Nothing of an earlier run is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from broker import app, keyfiles, members
+from broker.administer import add_member, enrol
+from broker.clock import now, text
+from broker.config import Config, read_config
+from broker.errors import SetupRefused
+from broker.ledger import Ledger, open_ledger
+from broker.rabbit import private_node
+
+START_SECONDS = 30
+STOP_SECONDS = 15
+
+
+@dataclass
+class Stage:
+    """A running hub. `wire` says in a few words which RabbitMQ; None without one, and then `why` says why."""
+
+    url: str
+    folder: Path
+    ledger: Ledger
+    environment: dict[str, str]
+    wire: str | None
+    amqp_url: str | None
+    why: str = ""
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path, *, port: int | None = None, ledger_url: str | None = None, wire: bool = True
+) -> AsyncIterator[Stage]:
+    """A hub on a fresh `folder`, with the RabbitMQ of TIDEWAITER_AMQP_URL, or a private node, or none."""
+    private_node.stop_stale(folder / "rabbitmq")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    given = read_config()
+    async with AsyncExitStack() as stack:
+        amqp_url = given.amqp_url if wire else None
+        management_url, name, why = given.management_url, None, ""
+        listen = given.port if amqp_url else port or _free_port()
+        if not wire:
+            why = "not asked for"
+        elif amqp_url:
+            name = "RabbitMQ (TIDEWAITER_AMQP_URL)"
+        elif private_node.installed():
+            node = await asyncio.to_thread(
+                private_node.start, folder / "rabbitmq", auth_url=f"http://127.0.0.1:{listen}/v1/rabbitmq/auth"
+            )
+            stack.push_async_callback(_end_node, node)
+            amqp_url, management_url, name = node.amqp_url, node.management_url, f"RabbitMQ (private node, port {node.port})"
+        else:
+            why = "no rabbitmq-server is installed and TIDEWAITER_AMQP_URL is not set"
+        url = f"http://127.0.0.1:{listen}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEWAITER_")} | {
+            "TIDEWAITER_HOME": str(folder / "hub"),
+            "TIDEWAITER_LISTEN": f"127.0.0.1:{listen}",
+            "TIDEWAITER_PUBLIC_URL": url,
+        }
+        if ledger_url:
+            environment["TIDEWAITER_LEDGER_URL"] = ledger_url
+        if amqp_url and management_url:
+            environment |= {"TIDEWAITER_AMQP_URL": amqp_url, "TIDEWAITER_RABBITMQ_MANAGEMENT_URL": management_url}
+        config = read_config(environment)
+        await app.init(config)
+        ledger = open_ledger(config.ledger_url)
+        stack.push_async_callback(ledger.close)
+        ready = Stage(url, folder, ledger, environment, name, amqp_url, why)
+        ready.keys.mkdir(mode=0o700)
+        await stack.enter_async_context(_process(ready, "hub", "serve"))
+        await _answers(ready, config)
+        yield ready
+
+
+@asynccontextmanager
+async def echo(stage: Stage) -> AsyncIterator[None]:
+    """ECHO's own process: acknowledges whatever it gets."""
+    environment = {"TIDEWAITER_URL": stage.url, "TIDEWAITER_MEMBER": members.ECHO, "TIDEWAITER_KEY": str(stage.keys / "ECHO.pem")}
+    async with _process(stage, "echo", "echo", **environment):
+        yield
+
+
+async def enrol_member(stage: Stage, id: str, type: str, name: str) -> str:
+    """A member with a key of its own in `stage.keys`, enrolled by its own request. Returns the key's fingerprint."""
+    path = stage.keys / f"{id.replace(':', '-')}.pem"
+    keyfiles.save(path, keyfiles.generate(), None)
+    if not id.startswith(members.OPERATOR_PREFIX):
+        await add_member(stage.ledger, id, type, name, now())
+    request = members.read_key_request(members.make_key_request(id, keyfiles.load(path, None), text(now())).encode())
+    await enrol(stage.ledger, request, now())
+    return members.fingerprint(request.kid)
+
+
+@asynccontextmanager
+async def _process(stage: Stage, name: str, *arguments: str, **environment: str) -> AsyncIterator[None]:
+    with (stage.folder / f"{name}.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "broker.cli", *arguments, env=stage.environment | environment, stdout=log, stderr=log,
+            stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _answers(stage: Stage, config: Config) -> None:
+    """Wait until the hub is ready and, with a wire, connected. Raises SetupRefused with the end of its log."""
+    wanted = "connected" if config.amqp_url else "none"
+    async with httpx2.AsyncClient(base_url=stage.url, timeout=5) as http:
+        for _ in range(START_SECONDS * 10):
+            with suppress(httpx2.HTTPError):
+                if (await http.get("/readyz")).json().get("wire") == wanted:
+                    return
+            await asyncio.sleep(0.1)
+    raise SetupRefused(detail="the hub did not start:\n" + "\n".join((stage.folder / "hub.log").read_text().splitlines()[-15:]))
+
+
+async def _end_node(node: private_node.Node) -> None:
+    await asyncio.to_thread(node.kill)  # quick, and loses nothing that a quorum queue confirmed
+    await asyncio.to_thread(node.stop)
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
