@@ -276,10 +276,9 @@ def _amendment(
 def _withdrawal(header: Header, world: World, chain: Collection[Version]) -> tuple[set[Delivery], set[Place]]:
     holders = [member for member in world["members"] if _holds(member, header, chain)]
     places = {(member, queue) for member in holders for queue in _reached(member, world, chain)}
-    # Read: the withdrawal itself goes to active holders, barred by a later version or not; a suspended one is
-    # entitled to nothing accepted meanwhile and finds the notice when it comes back.
-    active = {place for place in places if world["members"][place[0]]["state"] == "active"}
-    return {(member, queue, "holder", duties(header, member)) for member, queue in active}, places - active
+    # Read: "to the holders alone" is to every one of them, barred by a later version or suspended (which is handed it
+    # when it comes back): it needs no entitlement, and shows nothing but that the message is void.
+    return {(member, queue, "holder", duties(header, member)) for member, queue in places}, set()
 
 
 def _holds(member: str, header: Header, chain: Collection[Version]) -> bool:

@@ -455,12 +455,16 @@ def test_withdrawal_to_the_holders_alone() -> None:
 
 
 def test_suspended_holder() -> None:
-    """A suspended member is entitled to nothing accepted meanwhile: as a holder it finds the notice."""
+    """A suspended member is entitled to nothing accepted meanwhile: as a holder it finds the notice of an amendment,
+    and a withdrawal itself, which goes to every holder."""
     world = a_world(a_subscription("MX", "everything"))
     chain = [a_version(("MX", "everything"))]
 
     assert model.correction_deliveries(a_header(to=["MX"]), ATTRIBUTES, world, chain) == (set(), {("MX", "everything")})
-    assert model.correction_deliveries(a_withdrawal(), {}, world, chain) == (set(), {("MX", "everything")})
+    assert model.correction_deliveries(a_withdrawal(), {}, world, chain) == (
+        {("MX", "everything", "holder", ("information",))},
+        set(),
+    )
 
 
 def test_originator_is_no_holder_by_looking() -> None:
