@@ -41,11 +41,15 @@ async def add_member(ledger_: Ledger, id: str, type: str, name: str, now: dateti
 
 
 async def set_active(ledger_: Ledger, member: str, active: bool, now: datetime) -> None:
-    """Suspend or reactivate. The hub itself cannot be suspended."""
+    """Suspend or reactivate; whoever comes back is decided for anew at once. The hub itself cannot be suspended."""
     if member == HUB:
         raise RegistryRefused(Fault("/member", "hub-stays"))
     async with ledger_.changing() as c:
         await ledger.set_active(c, member, active, now)
+        if active:
+            await ledger_deliveries.lapse_member(c, await ledger.load(c), member, now)
+        else:
+            await ledger_deliveries.end_leases(c, member, now)
 
 
 async def enrol(ledger_: Ledger, request: KeyRequest, now: datetime, not_after: datetime | None = None) -> None:

@@ -193,6 +193,13 @@ async def ended_leases(c: AsyncConnection, now: datetime, limit: int) -> Sequenc
     return rows
 
 
+async def end_leases(c: AsyncConnection, member: str, now: datetime) -> None:
+    """All leases of a member end now, whatever time they had: it is suspended."""
+    query = _with_standing().where(d.member == member, d.state == "leased").with_for_update(of=t.deliveries)
+    for row in (await c.execute(query)).mappings().all():
+        await come_back(c, row, now)
+
+
 async def expire(c: AsyncConnection, now: datetime) -> int:
     """Ready deliveries of messages past `expires_at` become expired."""
     past = select(t.messages.c.position).where(t.messages.c.expires_at <= now)
@@ -241,8 +248,17 @@ async def lapse_chain(c: AsyncConnection, registry: Registry, chain: int, now: d
 async def lapse_group(
     c: AsyncConnection, registry: Registry, group: str, members: Iterable[str], now: datetime
 ) -> None:
-    """`lapse` for what the group admitted, after a leave or an operation's end."""
-    await lapse(c, registry, now, d.rule == f"group:{group}", d.member.in_(list(members)))
+    """`lapse` for what the group may have admitted, after a leave or an operation's end.
+
+    The latest release says so, not the delivery's rule: that is the first that admitted it, perhaps to another version.
+    """
+    named = _latest.c.release.contains(json.dumps(group), autoescape=True)
+    await lapse(c, registry, now, named, d.member.in_(list(members)))
+
+
+async def lapse_member(c: AsyncConnection, registry: Registry, member: str, now: datetime) -> None:
+    """`lapse` for all that was held for a suspended member, now that it is active again."""
+    await lapse(c, registry, now, d.member == member)
 
 
 @dataclass(frozen=True, slots=True)

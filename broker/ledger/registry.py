@@ -96,15 +96,10 @@ async def add_member(c: AsyncConnection, id: str, type: MemberType, name: str, n
 
 
 async def set_active(c: AsyncConnection, member: str, active: bool, now: datetime) -> None:
-    """Suspend or reactivate. A suspension ends leases and has the wire's connections closed. Raises NotFound."""
+    """Suspend or reactivate. A suspension has the wire's connections closed. Raises NotFound."""
     await _must_exist(c, member)
     await c.execute(update(t.members).where(t.members.c.id == member).values(active=active, changed_at=now))
     if not active:
-        await c.execute(
-            update(t.deliveries)
-            .where(t.deliveries.c.member == member, t.deliveries.c.state == "leased")
-            .values(state="ready", lease_id=None, lease_until=None, changed_at=now)
-        )
         await close_connections(c, member, "suspended", now)
 
 
