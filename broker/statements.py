@@ -12,8 +12,9 @@ STATES = ("received", "read", "acted", "refused")
 
 
 def make_acknowledgement(
-    message: str, digest: str, state: str, key: jws.PrivateKey, now: datetime, *, reason: str | None = None, sequence: int | None = None
-) -> str:
+    message: str, digest: str, state: str, key: jws.PrivateKey, now: datetime,
+    *, reason: str | None = None, sequence: int | None = None,
+) -> str:  # fmt: skip
     """A tw-acknowledgement. `digest` is over the compact JWS as it was received; `message` is its address."""
     claims: dict[str, Any] = {"message": message, "digest": digest, "at": clock.text(now), "state": state}
     if reason is not None:

@@ -1,0 +1,104 @@
+"""Who calls, and with which key: the options that many commands share, and what is made of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from broker.client import Client
+    from broker.config import Config
+    from broker.jws import PrivateKey
+    from broker.ledger import Ledger
+
+Result = TypeVar("Result")
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, errors too.")]
+Url = Annotated[str | None, typer.Option("--url", envvar="TIDEWAITER_URL", help="The hub's public URL, to the letter.")]
+Member = Annotated[str | None, typer.Option("--member", envvar="TIDEWAITER_MEMBER", help="Your member id, or operator:NAME.")]
+KeyFile = Annotated[Path | None, typer.Option("--key", envvar="TIDEWAITER_KEY", help="Your private key file.")]
+
+
+class Usage(Exception):
+    """A call that cannot be meant so; told like a parse error."""
+
+
+def given(value: Any, name: str) -> Any:
+    """An option that is needed here. Raises Usage."""
+    if value is None or value == "":
+        raise Usage(f"{name} is needed: give --{name} or set TIDEWAITER_{name.upper()}.")
+    return value
+
+
+def load_key(path: Path) -> PrivateKey:
+    """The private key in `path`; its passphrase from the environment, or asked for on a terminal. Raises SetupRefused."""
+    from broker import keyfiles
+
+    try:
+        return keyfiles.load(path, keyfiles.passphrase_of())
+    except keyfiles.PassphraseNeeded:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+    return keyfiles.load(path, ask_passphrase(f"Passphrase of {path}"))
+
+
+def ask_passphrase(prompt: str, *, twice: bool = False) -> str:
+    return str(typer.prompt(prompt, hide_input=True, err=True, confirmation_prompt=twice))
+
+
+def client_of(url: str | None, member: str | None, key: Path | None) -> Client:
+    """A Client from options and environment. Raises Usage, SetupRefused."""
+    from broker.client import Client
+    from broker.commands.failures import language
+
+    address, who, file = given(url, "url"), given(member, "member"), given(key, "key")
+    return Client(address, who, load_key(file), language=language())
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run one asynchronous piece of work."""
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def config() -> Config:
+    """The hub's settings. Raises SetupRefused."""
+    from broker.config import read_config
+
+    return read_config()
+
+
+async def ledger() -> Ledger:
+    """The hub's ledger, its migrations checked. Raises SetupRefused, LedgerAway."""
+    from broker.app import open_ledger_checked
+
+    return await open_ledger_checked(config())
+
+
+def read_input(path: str, max_bytes: int) -> bytes:
+    """The octets of a file, or of standard input for `-`. Raises Usage when there are more than `max_bytes`."""
+    if path == "-":
+        octets = sys.stdin.buffer.read(max_bytes + 1)
+    else:
+        with Path(path).open("rb") as file:
+            octets = file.read(max_bytes + 1)
+    if len(octets) > max_bytes:
+        raise Usage(f"{path} is larger than {max_bytes} bytes.")
+    return octets
+
+
+def json_object(text: str, name: str) -> dict[str, Any]:
+    """A JSON object given as such, or as @file. Raises Usage."""
+    from broker import strictjson
+    from broker.errors import BrokerError
+
+    octets = read_input(text[1:], 1_048_576) if text.startswith("@") else text.encode()
+    try:
+        return strictjson.parse_object(octets, max_bytes=1_048_576)
+    except BrokerError as error:
+        raise Usage(f"{name} is not a JSON object ({error}).") from None

@@ -1,0 +1,221 @@
+"""Receiving: one lease (`pull`), a queue for good over AMQP (`consume`), and the member that echoes (`echo`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from broker.commands import options
+from broker.commands.speak import REFUSED, answer, clean, note, say, table
+
+if TYPE_CHECKING:
+    from broker.client import Client, Delivery
+
+BATCH = 20
+WAIT_SECONDS = 20
+LATER_SECONDS = 60
+"""A message whose key is not in the directory is offered again after this: it may have been enrolled a moment ago."""
+AWAY_SECONDS = (2.0, 30.0)
+
+Acknowledge = Annotated[str | None, typer.Option("--acknowledge", help="Sign an acknowledgement: received, read ...")]
+
+
+async def work_off(
+    client: Client, queue: str, handle: Callable[[Delivery], Awaitable[dict[str, Any]]], *, once: bool, lease_seconds: int = 120
+) -> None:
+    """Lease, handle and settle until the queue is empty (`once`) or for ever; a hub that is away is waited for."""
+    from broker.door import Unreachable
+
+    pause = AWAY_SECONDS[0]
+    while True:
+        try:
+            deliveries = await client.lease(queue, BATCH, lease_seconds, 0 if once else WAIT_SECONDS)
+            if deliveries:
+                await settle(client, queue, [await handle(delivery) for delivery in deliveries])
+            elif once:
+                return
+            pause = AWAY_SECONDS[0]
+        except Unreachable as error:
+            if once:
+                raise
+            note(f"{clean(error)}: trying again")
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
+            pause = min(2 * pause, AWAY_SECONDS[1])
+
+
+async def settle(client: Client, queue: str, settlements: Sequence[dict[str, Any]]) -> bool:
+    """Settle; an acknowledgement that a later one has overtaken is left out. False if something was not settled."""
+    answers = await client.settle(queue, settlements)
+    overtaken = [
+        {name: value for name, value in settlement.items() if name != "acknowledgement"}
+        for settlement, said in zip(settlements, answers, strict=True)
+        if said.get("problem", {}).get("code") == "state-moves-back"
+    ]
+    if overtaken:
+        again = await client.settle(queue, overtaken)
+        answers = [a for a in answers if a.get("problem", {}).get("code") != "state-moves-back"] + again
+    failed = [said for said in answers if said["status"] != 200]
+    for said in failed:
+        problem = said.get("problem", {})
+        note(f"not settled: {clean(problem.get('title', said['status']))} {clean(problem.get('detail', ''))}")
+    return not failed
+
+
+async def acknowledge_leniently(client: Client, compact: str, state: str) -> None:
+    """Acknowledge a message received over AMQP; a later acknowledgement that stands already is as good."""
+    from broker import jws
+    from broker.door import Problem
+
+    header = jws.claims(jws.read(compact.encode("ascii", "replace"), typ=jws.TYP_MESSAGE))["header"]
+    try:
+        await client.acknowledge(f"{header['originator']}:{header['id']}", jws.digest(compact), state)
+    except Problem as problem:
+        if problem.code != "state-moves-back":
+            raise
+
+
+def pull(
+    queue: Annotated[str, typer.Argument(metavar="QUEUE")],
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100)] = BATCH,
+    wait: Annotated[float, typer.Option("--wait", min=0, max=30, help="Seconds to wait for the first one.")] = 0,
+    accept: Annotated[
+        bool | None, typer.Option("--accept/--release", help="Settle them, or give them back (the default: a look).")
+    ] = None,
+    acknowledge: Acknowledge = None,
+    url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
+) -> None:  # fmt: skip
+    """Lease once, verify, print, and settle. --acknowledge implies --accept."""
+    if acknowledge and accept is False:
+        raise options.Usage("--acknowledge goes with --accept only: who gives it back does not have it.")
+    keeping = bool(accept) or acknowledge is not None
+
+    async def work() -> bool:
+        from broker import client as sdk
+        from broker.errors import BrokerError
+
+        async with options.client_of(url, member, key) as client:
+            rows, settlements = [], []
+            for delivery in await client.lease(queue, limit, wait_seconds=wait):
+                try:
+                    payload, believed = await client.believe(delivery.message), "yes"
+                except BrokerError as error:
+                    payload, believed = {}, f"NO: {error.rule}"
+                rows.append(_row(delivery, payload, believed))
+                if keeping and believed == "yes":
+                    settlements.append(
+                        sdk.accept(delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None)
+                    )
+                else:
+                    settlements.append(sdk.release(delivery))
+            columns = ("sequence", "address", "kind", "tlp", "duties", "rule", "round", "count", "verified")
+            answer({"deliveries": rows}, table(rows, columns, empty="the queue is empty"), as_json)
+            _flush()
+            settled = await settle(client, queue, settlements) if settlements else True
+            return settled and all(row["verified"] == "yes" for row in rows)
+
+    if not options.run(work()):
+        raise typer.Exit(REFUSED)
+    if not keeping and not as_json:
+        note("Given back; --accept settles them, --acknowledge STATE confirms them as well.")
+
+
+def _row(delivery: Delivery, payload: dict[str, Any], believed: str) -> dict[str, Any]:
+    header = payload.get("header", {})
+    return {
+        "sequence": delivery.sequence,
+        "address": f"{header['originator']}:{header['id']}" if header else None,
+        "kind": header.get("kind"),
+        "tlp": header.get("handling", {}).get("tlp"),
+        "duties": list(delivery.duties),
+        "rule": delivery.rule,
+        "round": delivery.round,
+        "count": delivery.count,
+        "accepted_at": delivery.accepted_at,
+        "verified": believed,
+        "message": delivery.message,
+        "payload": payload,
+    }
+
+
+def _flush() -> None:
+    import sys
+
+    sys.stdout.flush()  # what was printed is out before anything is settled
+
+
+def consume(
+    queue: Annotated[str, typer.Argument(metavar="QUEUE", help="A subscription of yours with delivery amqp.")],
+    amqp_url: Annotated[str, typer.Option("--amqp-url", envvar="TIDEWAITER_AMQP", help="amqps://host, without credentials.")],
+    acknowledge: Acknowledge = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many.")] = None,
+    url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
+) -> None:  # fmt: skip
+    """Print each verified delivery as one line of JSON, then settle it. Runs until stopped; reconnects by itself."""
+
+    async def work() -> None:
+        from broker import consume as wire
+        from broker.errors import BrokerError
+
+        seen, number = wire.Seen(), 0
+        async with options.client_of(url, member, key) as client:
+            name = await wire.amqp_name(client, queue)
+            async for delivery in wire.consume(client, amqp_url, name, told=lambda text: note(clean(text))):
+                if delivery.key not in seen:
+                    try:
+                        payload = await client.believe(delivery.compact)
+                    except BrokerError as error:
+                        note(f"{clean(delivery.address)}: not believed: {error.rule}")
+                        await delivery.reject()
+                        continue
+                    line = {name: value for name, value in delivery.headers.items() if isinstance(value, str | int | bool)}
+                    say(json.dumps({**line, "message": delivery.compact, "payload": payload}, ensure_ascii=False))
+                    _flush()
+                    seen.add(delivery.key)
+                    number += 1
+                if acknowledge:
+                    await acknowledge_leniently(client, delivery.compact, acknowledge)
+                await delivery.ack()
+                if limit is not None and number >= limit:
+                    return
+
+    options.run(work())
+
+
+def echo(
+    once: Annotated[bool, typer.Option("--once", help="Stop when the queue is empty.")] = False,
+    queue: Annotated[str, typer.Option("--queue")] = "inbox",
+    url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
+) -> None:  # fmt: skip
+    """Be ECHO: acknowledge whatever comes as received, and settle it. Runs until stopped."""
+    echoed = 0
+
+    async def work() -> None:
+        from broker import client as sdk
+        from broker.errors import BrokerError
+
+        async with options.client_of(url, member, key) as client:
+
+            async def one(delivery: Delivery) -> dict[str, Any]:
+                nonlocal echoed
+                try:
+                    header = (await client.believe(delivery.message))["header"]
+                except BrokerError as error:
+                    return sdk.reject(delivery, f"not believed: {error.rule}")
+                echoed += 1
+                note(f"{clean(header['originator'])}:{clean(header['id'])} {clean(header['kind'])}")
+                return sdk.accept(delivery, client.acknowledgement(delivery.message, "received"))
+
+            await work_off(client, queue, one, once=once)
+
+    options.run(work())
+    answer({"echoed": echoed}, f"{echoed} acknowledged", as_json)
+
+
+def add(app: typer.Typer) -> None:
+    for name, command in (("pull", pull), ("consume", consume), ("echo", echo)):
+        app.command(name)(command)

@@ -1,0 +1,222 @@
+"""The client's side of the wire: one HTTPS door with its token, its patience and its errors.
+
+What is repeated: a call that never reached the hub, one that it refused for the moment (429, 502, 503, 504), and,
+where repeating is harmless, one whose answer was lost. Pauses double from 0.2 s, are jittered and bounded; Retry-After
+is honoured (RFC 9110 §10.2.3). A token is fetched by one caller while the others wait, and anew once on a 401.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from broker import clock, jws, tokens
+
+ATTEMPTS = 6
+"""Tries of one call: with the pauses below some 6 to 12 seconds when nothing answers at all."""
+PAUSE_SECONDS = (0.2, 10.0)
+MAX_RETRY_AFTER_SECONDS = 60
+TIMEOUT_SECONDS = 60
+CONNECT_SECONDS = 10
+RENEW_BEFORE_SECONDS = 60
+"""A token is renewed so long before it ends: no call is started with one that ends on the way."""
+MAX_ANSWER_BYTES = 64_000_000
+"""A lease of 100 of the largest messages has 27 MB; an answer beyond this is not read to the end."""
+FOR_THE_MOMENT = (429, 502, 503, 504)
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class Problem(Exception):
+    """The hub's refusal (RFC 9457). `code` never changes; `errors` are its faults; `body` is all that it said."""
+
+    def __init__(self, status: int, body: Mapping[str, Any], retry_after_seconds: int | None = None) -> None:
+        self.status = status
+        self.code = str(body.get("code") or status)
+        self.title = str(body.get("title") or f"HTTP {status}")
+        self.detail = str(body.get("detail") or "")
+        self.errors: list[dict[str, Any]] = [e for e in body.get("errors") or () if isinstance(e, dict)]
+        self.request_id = body.get("request_id")
+        self.retry_after_seconds = retry_after_seconds
+        self.body = body
+        super().__init__(f"{status} {self.code}: {self.detail or self.title}")
+
+
+class Unreachable(Exception):
+    """No answer, or none that says anything, after every retry. Whether the hub did what was asked is not known."""
+
+
+@dataclass
+class _Token:
+    text: str
+    renew_at: float  # time.monotonic()
+
+
+@dataclass
+class Door:
+    """One hub as one caller reaches it. Safe for many tasks of one event loop."""
+
+    url: str
+    member: str
+    key: jws.PrivateKey | None
+    language: str = "en"
+    attempts: int = ATTEMPTS
+    pause_seconds: tuple[float, float] = PAUSE_SECONDS
+    transport: httpx2.AsyncBaseTransport | None = None
+    _http: httpx2.AsyncClient | None = field(default=None, init=False)
+    _tokens: dict[str, _Token] = field(default_factory=dict, init=False)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock), init=False)
+
+    @property
+    def scope(self) -> str:
+        """The scope of the caller's usual door."""
+        return "admin" if self.member.startswith("operator:") else "api"
+
+    @property
+    def signing_key(self) -> jws.PrivateKey:
+        if self.key is None:
+            raise ValueError("this call signs, and the client was made without a key")
+        return self.key
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str | None,
+        body: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int | None] | None = None,
+        idempotent: bool = True,
+        lines: bool = False,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> tuple[int, Any]:
+        """(status, JSON) of a call; `lines`: newline-delimited JSON as a list. `scope` None: no token is sent.
+
+        Raises Problem, Unreachable.
+        """
+        sent = {"accept-language": self.language, **(headers or {})}
+        if body is not None:
+            content, sent["content-type"] = json.dumps(body, ensure_ascii=False).encode(), "application/json"
+        asked = {name: value for name, value in (params or {}).items() if value is not None}
+
+        async def once(token: str | None) -> tuple[int, Any]:
+            credential = {"authorization": f"Bearer {token}"} if token else {}
+            return await self._patiently(
+                lambda: (method, path, {"content": content, "headers": sent | credential, "params": asked or None}),
+                idempotent=idempotent, lines=lines, timeout_seconds=timeout_seconds,
+            )  # fmt: skip
+
+        if scope is None:
+            return await once(None)
+        used = await self.token(scope)
+        try:
+            return await once(used)
+        except Problem as problem:
+            if problem.status != 401 or problem.code != "token":
+                raise
+        held = self._tokens.get(scope)
+        if held is not None and held.text == used:  # somebody else may have fetched a new one meanwhile
+            del self._tokens[scope]
+        return await once(await self.token(scope))
+
+    async def token(self, scope: str, *, fresh: bool = False) -> str:
+        """An access token (RFC 6749 §4.4 with RFC 7523 §2.2); one caller at a time fetches it."""
+        async with self._locks[scope]:
+            held = self._tokens.get(scope)
+            if held is not None and not fresh and time.monotonic() < held.renew_at:
+                return held.text
+            key = self.signing_key
+
+            def ask() -> tuple[str, str, dict[str, Any]]:  # a new assertion each time: its jti works once
+                form = {
+                    "grant_type": "client_credentials",
+                    "client_assertion_type": ASSERTION_TYPE,
+                    "client_assertion": tokens.make_assertion(self.member, key, self.url, clock.now()),
+                    "scope": scope,
+                }
+                return "POST", "/v1/oauth/token", {"data": form, "headers": {"accept-language": self.language}}
+
+            _, answer = await self._patiently(ask, idempotent=True, lines=False, timeout_seconds=TIMEOUT_SECONDS)
+            life = max(float(answer.get("expires_in", 0)) - RENEW_BEFORE_SECONDS, 0)
+            self._tokens[scope] = _Token(str(answer["access_token"]), time.monotonic() + life)
+            return self._tokens[scope].text
+
+    async def _patiently(
+        self, ask: Callable[[], tuple[str, str, dict[str, Any]]], *, idempotent: bool, lines: bool, timeout_seconds: float
+    ) -> tuple[int, Any]:
+        last = ""
+        retry_after = 0
+        for attempt in range(self.attempts):
+            if attempt:
+                await asyncio.sleep(self._pause(attempt, retry_after))
+            retry_after = 0
+            method, path, how = ask()
+            try:
+                return await self._once(method, path, how, lines, timeout_seconds)
+            except Problem as problem:
+                if problem.status not in FOR_THE_MOMENT or (problem.status in (502, 504) and not idempotent):
+                    raise
+                last, retry_after = str(problem), problem.retry_after_seconds or 0
+            except httpx2.TransportError as error:
+                last = _why(error)
+                if not idempotent and not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+                    break  # it may have been done: whoever asked decides
+            except httpx2.InvalidURL as error:
+                raise Unreachable(f"{self.url}: {error}") from None
+        raise Unreachable(f"{self.url}: {last}")
+
+    def _pause(self, attempt: int, retry_after: int) -> float:
+        first, most = self.pause_seconds
+        ceiling = min(most, first * 2**attempt)
+        return min(retry_after, MAX_RETRY_AFTER_SECONDS) + random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
+
+    async def _once(self, method: str, path: str, how: dict[str, Any], lines: bool, timeout_seconds: float) -> tuple[int, Any]:
+        if self._http is None:
+            local = urlsplit(self.url).hostname in ("127.0.0.1", "::1", "localhost")
+            self._http = httpx2.AsyncClient(transport=self.transport, trust_env=not local)
+        timeout = httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS)
+        async with self._http.stream(method, self.url + path, timeout=timeout, **how) as response:
+            octets = bytearray()
+            async for piece in response.aiter_bytes():
+                octets += piece
+                if len(octets) > MAX_ANSWER_BYTES:
+                    raise Unreachable(f"{self.url}{path} answers with more than {MAX_ANSWER_BYTES} bytes")
+        if response.status_code >= 300:
+            raise Problem(response.status_code, _problem_body(bytes(octets)), _seconds(response.headers.get("retry-after")))
+        try:
+            if lines:
+                return response.status_code, [json.loads(line) for line in octets.splitlines() if line.strip()]
+            return response.status_code, json.loads(octets) if octets else {}
+        except ValueError:
+            raise Unreachable(f"{self.url}{path} does not answer in JSON: is this a hub?") from None
+
+
+def _problem_body(octets: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(octets)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _seconds(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and len(text) < 7 else None
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
