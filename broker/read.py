@@ -75,6 +75,7 @@ async def message(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
         async with hub.ledger.accepting() as c:
             registry = await hub.registry(c)
             caller.check(registry, now)
+            await ledger.hold_fetch(c, row["originator"], row["id"], caller.owner)
             row, rule = await _find(c, registry, caller, address, now)
             await ledger.record_fetch(c, row["position"], caller.owner, now)
         log.info("message.fetched", member=caller.owner, message=address)

@@ -299,11 +299,14 @@ async def replay(
 
 
 async def redrive(c: AsyncConnection, queue: str, sequence: int, now: datetime) -> bool:
-    """dead → ready by an operator, at most MAX_REDRIVES times a round. True if it moved."""
+    """dead → ready by an operator, at most MAX_REDRIVES times a round. True if it moved.
+
+    Still the same round, so the count goes on: one try each for what died at the limit.
+    """
     done = await c.execute(
         update(t.deliveries)
         .where(d.queue == queue, d.sequence == sequence, d.state == "dead", d.redrives < MAX_REDRIVES)
-        .values(state="ready", count=0, redrives=d.redrives + 1, reason=None, lease_id=None, changed_at=now)
+        .values(state="ready", redrives=d.redrives + 1, reason=None, lease_id=None, changed_at=now)
     )
     return bool(done.rowcount)
 

@@ -82,6 +82,22 @@ async def withdraw(c: AsyncConnection, chain: int, by: int) -> None:
     await c.execute(update(t.messages).where(t.messages.c.chain == chain).values(withdrawn_by=by))
 
 
+async def hold_still(c: AsyncConnection, chain: int, entitled: Iterable[str]) -> None:
+    """Wait for leases and fetches of this chain that are under way, and let no other begin before this commits:
+    who gets a version in between would be forgotten by the correction (promise 8).
+
+    Deliveries of the `entitled` stay free: the correction follows them in any case, and a lease that passes over
+    what is locked would offer their successors first.
+    """
+    versions = select(t.messages.c.position).where(t.messages.c.chain == chain, t.messages.c.withdraws.is_(False))
+    d, a = t.deliveries.c, t.audience.c
+    waiting = select(d.sequence).where(d.position.in_(versions), d.state == "ready", d.handed_at.is_(None))
+    waiting = waiting.where(d.member.not_in(list(entitled)))
+    await c.execute(waiting.order_by(d.queue, d.sequence).with_for_update())
+    unfetched = select(a.member).where(a.position.in_(versions), a.fetched_at.is_(None))
+    await c.execute(unfetched.order_by(a.position, a.member).with_for_update())
+
+
 @dataclass(slots=True)
 class Carried:
     """What one member has, or is about to get, of a chain: the queues by which a version was handed over, those in
@@ -159,6 +175,14 @@ async def audience_rule(c: AsyncConnection, position: int, member: str) -> str |
     where = (t.audience.c.position == position, t.audience.c.member == member)
     found: str | None = (await c.execute(select(t.audience.c.rule).where(*where))).scalar_one_or_none()
     return found
+
+
+async def hold_fetch(c: AsyncConnection, originator: str, id: str, member: str) -> None:
+    """Taken before it is decided whether the member may fetch: a correction waits for us, or we for it."""
+    position = select(t.messages.c.position).where(t.messages.c.originator == originator, t.messages.c.id == id)
+    a = t.audience.c
+    mine = select(a.rule).where(a.position == position.scalar_subquery(), a.member == member)
+    await c.execute(mine.with_for_update())
 
 
 async def record_fetch(c: AsyncConnection, position: int, member: str, now: datetime) -> None:
