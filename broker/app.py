@@ -160,6 +160,8 @@ async def running(config: Config, now: clock.Clock = clock.now) -> AsyncIterator
             if relay is not None:
                 loops.append(group.create_task(relay.run()))
             yield run
+            hub.closing = True
+            hub.wakes.wake_all()
             server.should_exit = True
             await asyncio.wait([serving])
             await app.state.committer.close()

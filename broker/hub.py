@@ -54,6 +54,8 @@ class Hub:
     public_url: str
     now: clock.Clock = clock.now
     wakes: Wakes = field(default_factory=Wakes)
+    closing: bool = False
+    """Set when the hub is told to stop: who waits for something is answered at once."""
     _registry: Registry | None = None
 
     async def registry(self, c: AsyncConnection) -> Registry:

@@ -42,6 +42,13 @@ class Stage:
     why: str = ""
 
     @property
+    def member_amqp_url(self) -> str:
+        """Where members connect: the hub's own user and password left out."""
+        assert self.amqp_url is not None
+        scheme, _, rest = self.amqp_url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    @property
     def keys(self) -> Path:
         return self.folder / "keys"
 

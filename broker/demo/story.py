@@ -10,13 +10,13 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
 from broker import jws, keyfiles, offline
 from broker.client import Client, Problem, accept, sign
-from broker.consumer import consume
+from broker.consume import consume
 from broker.demo.engines import Stage
 from broker.demo.region import NATIONAL, OFFICES, ON_THE_WIRE, OPERATOR, PARTNERS, SUBSCRIPTIONS
 from broker.language.kinds import schemas_folder
@@ -95,8 +95,9 @@ async def _post(told: Told, path: Path) -> None:
     shown = _by_rule(audience)
     note = " (exercise)" if header["status"] != "actual" else ""
     verb = "amends" if header.get("supersedes") else "withdraws" if header.get("withdraws") else "posts"
-    about = str(header.get("supersedes") or header.get("withdraws") or _subject(payload)).replace("-", "-")
-    told.say(f"  {header['originator']:8}{verb} {header['id']:15}{header['handling']['tlp']:13}{about[:34]:35} → {shown}{note}")
+    about = str(header.get("supersedes") or header.get("withdraws") or _subject(payload))
+    who, tlp = header["originator"], header["handling"]["tlp"]
+    told.say(f"  {who:8}{verb:9} {header['id']:16}{tlp:13}{about[:27]:28}→ {shown}{note}")
 
 
 def _subject(payload: dict[str, Any]) -> str:
@@ -154,26 +155,25 @@ async def _acknowledgement(told: Told, client: Client, compact: str) -> str:
     header = (await client.believe(compact))["header"]
     address = f"{header['originator']}:{header['id']}"
     told.received[client.member].append(address)
-    return client.acknowledgement(address, jws.digest(compact), "received")
+    return client.acknowledgement(compact, "received")
 
 
 async def _consume(told: Told, member: str, queue: dict[str, Any]) -> None:
     """From RabbitMQ: as many as the queue has been given, then stop."""
     client = told.clients[member]
-    assert told.stage.amqp_url is not None
     waiting = sum(queue["depth"].get(state, 0) for state in ("ready", "published"))
     if waiting == 0:
         return
     async with asyncio.timeout(30):
-        async for delivery in consume(client, told.stage.amqp_url, queue["name"]):
-            header = (await client.believe(delivery.message))["header"]
-            address = f"{header['originator']}:{header['id']}"
-            told.received[member].append(address)
-            await client.acknowledge(address, jws.digest(delivery.message), "received")
-            await delivery.ack()
-            waiting -= 1
-            if waiting == 0:
-                return
+        async with aclosing(consume(client, told.stage.member_amqp_url, queue["amqp_name"])) as deliveries:
+            async for delivery in deliveries:
+                await client.believe(delivery.compact)
+                told.received[member].append(delivery.address)
+                await client.acknowledge(delivery.address, jws.digest(delivery.compact), "received")
+                await delivery.ack()
+                waiting -= 1
+                if waiting == 0:
+                    return
 
 
 async def _refusals(told: Told, examples: list[Path]) -> None:
@@ -194,7 +194,7 @@ async def _refusals(told: Told, examples: list[Path]) -> None:
         ("a wrong check digit", sign(wrong_number, client.key)),
         ("TLP:RED to a group", sign(changed(id="DEMO-2", handling=red), client.key)),
         ("CL's name, PE's key", sign(changed(id="DEMO-3"), foreign)),
-        ("same address, other content", sign(changed(priority="urgent"), client.key)),
+        ("same address, other content", sign(changed(case="another case"), client.key)),
     ]
     for what, token in cases:
         try:
@@ -210,7 +210,7 @@ async def _refusals(told: Told, examples: list[Path]) -> None:
 
 def _first_line(problem: Problem) -> str:
     errors = problem.errors
-    return f"{errors[0].get('pointer') or '/'} {errors[0].get('detail', '')}"[:100] if errors else problem.title
+    return f"{errors[0].get('pointer') or '/'} {errors[0].get('detail', '')}"[:110] if errors else problem.title
 
 
 async def _evidence(told: Told) -> None:
@@ -237,9 +237,9 @@ async def _evidence(told: Told) -> None:
 
 async def _operator(told: Told) -> None:
     client = told.clients[OPERATOR]
-    queues = (await client.admin("GET", "/v1/admin/queues"))["queues"]
-    dead = (await client.admin("GET", "/v1/admin/dead-letters"))["dead_letters"]
-    refusals = (await client.admin("GET", "/v1/admin/refusals"))["refusals"]
+    queues = (await client.admin("GET", "/queues"))["queues"]
+    dead = (await client.admin("GET", "/dead-letters"))["dead_letters"]
+    refusals = (await client.admin("GET", "/refusals"))["refusals"]
     open_ = sum(q["depth"].get("ready", 0) for q in queues if q["name"] != INBOX or q["member"] != ECHO)
     told.expect(open_ == 0, f"{open_} deliveries are still waiting")
     told.expect(not dead, "there are dead letters")

@@ -172,9 +172,7 @@ async def _pull(one: Run, member: str) -> None:
 async def _consumer(one: Run, member: str) -> AsyncIterator[None]:
     client = one.clients[member]
     (queue,) = [q for q in await client.queues() if q["name"] == "alerts"]
-    assert one.here.amqp_url is not None
-    scheme, _, rest = one.here.amqp_url.partition("://")
-    url = f"{scheme}://{member}:{await client.token('amqp')}@{rest.rpartition('@')[2]}"
+    url = one.here.member_amqp_url.replace("://", f"://{member}:{await client.token('amqp')}@")
 
     async def received(message: AbstractIncomingMessage) -> None:
         one.note(member, message.body.decode("ascii"), str(message.headers["tw-duties"]))
