@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -110,6 +110,38 @@ def inbox_recipients(
     ]
 
 
+def correction_target(envelope: Envelope, known: Mapping[str, Known]) -> Known | None:
+    """The version that this message corrects, among `known`. Raises NotLatest, ChainWithdrawn, Invalid."""
+    member = "supersedes" if envelope.supersedes else "withdraws"
+    address = envelope.supersedes or envelope.withdraws
+    if address is None:
+        return None
+    at = f"/header/{member}"
+    if not address.startswith(envelope.originator + ":"):  # answered without a look: nobody learns what others have
+        raise Invalid(Fault(at, "correction-of-another", found=address))
+    target = known.get(address)
+    if target is None:
+        raise NotLatest(Fault(at, "correction-of-unknown", found=address))
+    if target.withdrawn_by is not None or target.withdraws:
+        raise ChainWithdrawn(Fault(at, "chain-withdrawn", found=address))
+    if target.superseded_by is not None:
+        raise NotLatest(Fault(at, "not-the-latest", found=address))
+    faults = [
+        Fault(f"/header/{name}", "correction-differs", found=mine, allowed=(theirs,))
+        for name, mine, theirs in (("kind", envelope.kind, target.kind), ("status", envelope.status, target.status))
+        if mine != theirs
+    ]
+    if faults:
+        raise Invalid(*faults)
+    return target
+
+
+def addresses_in(envelope: Envelope) -> list[tuple[str, str]]:
+    """(originator, id) of the message and of what it corrects: what must be known to decide about it."""
+    named = [envelope.address, *filter(None, (envelope.supersedes, envelope.withdraws))]
+    return [(originator, id) for originator, _, id in (address.partition(":") for address in named)]
+
+
 @dataclass
 class Batch:
     """The state of one accepting transaction."""
@@ -132,24 +164,18 @@ class Batch:
         """Take the locks in their order (registry before head) and load what the items speak of."""
         registry = await hub.registry(c)
         position = await lock_head(c)
-        wanted = []
-        for item in items:
-            e = item.envelope
-            wanted.append((e.originator, e.id))
-            for target in (e.supersedes, e.withdraws):
-                if target:
-                    originator, _, id = target.partition(":")
-                    wanted.append((originator, id))
+        wanted = [address for item in items for address in addresses_in(item.envelope)]
         return Batch(c, hub, registry, hub.now(), position, await ledger_messages.known(c, wanted))
 
     async def take(self, item: Prepared) -> Outcome:
         """Decide one message and collect its rows; the outcome counts once the transaction has committed."""
         already = self.known.get(item.envelope.address)
-        if already is not None:
-            return known_outcome(self.hub, item.signed, already)
+        outcome = known_outcome(self.hub, item.signed, already) if already is not None else None
+        if isinstance(outcome, Accepted):
+            return outcome
         try:
             verify.check_clock_and_key(item.signed, self.registry, self.now)
-            return await self._accept(item.envelope, item.traceparent)
+            return outcome or await self._accept(item.envelope, item.traceparent)
         except BrokerError as refused:
             return refused
 
@@ -157,7 +183,7 @@ class Batch:
         faults, warnings = entitlement.release_faults(envelope, self.registry, self.now)
         if faults:
             raise ReleaseRefused(*faults)
-        target = self._target(envelope)
+        target = correction_target(envelope, self.known)
         rules = entitlement.entitled(envelope, self.registry, self.now)
         if envelope.release is not None and not rules:
             warnings.append(Fault("/header/handling/release", "nobody"))
@@ -176,31 +202,6 @@ class Batch:
                 self._notify(envelope, member, queues)
         return Accepted(envelope.address, receipt, (*envelope.warnings, *warnings))
 
-    def _target(self, envelope: Envelope) -> Known | None:
-        """The version that this message corrects. Raises NotLatest, ChainWithdrawn, Invalid."""
-        member = "supersedes" if envelope.supersedes else "withdraws"
-        address = envelope.supersedes or envelope.withdraws
-        if address is None:
-            return None
-        at = f"/header/{member}"
-        if not address.startswith(envelope.originator + ":"):  # answered without a look: nobody learns what others have
-            raise Invalid(Fault(at, "correction-of-another", found=address))
-        target = self.known.get(address)
-        if target is None:
-            raise NotLatest(Fault(at, "correction-of-unknown", found=address))
-        if target.withdrawn_by is not None or target.withdraws:
-            raise ChainWithdrawn(Fault(at, "chain-withdrawn", found=address))
-        if target.superseded_by is not None:
-            raise NotLatest(Fault(at, "not-the-latest", found=address))
-        faults = [
-            Fault(f"/header/{name}", "correction-differs", found=mine, allowed=(theirs,))
-            for name, mine, theirs in (("kind", envelope.kind, target.kind), ("status", envelope.status, target.status))
-            if mine != theirs
-        ]
-        if faults:
-            raise Invalid(*faults)
-        return target
-
     async def _to_holders(
         self, envelope: Envelope, target: Known, rules: dict[str, str], recipients: list[Recipient]
     ) -> tuple[list[Recipient], dict[str, list[str]]]:
@@ -210,6 +211,7 @@ class Batch:
         amendment also to queues where one still waits, lest somebody gets the old version alone. The inbox takes it
         where no queue of the member does. A withdrawal reaches every holder, entitled or not, suspended or not.
         """
+        await ledger_messages.hold_still(self.c, target.chain, () if envelope.withdraws else rules)
         taken = {(r.member, r.queue) for r in recipients}
         reached = {r.member for r in recipients}
         further: list[Recipient] = []

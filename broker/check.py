@@ -6,13 +6,16 @@ A recipient who posts here what it received learns nothing: the message must be 
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
 from broker import entitlement, jws, strictjson, verify
+from broker.accept import addresses_in, correction_target
 from broker.envelope import Envelope
-from broker.errors import Fault, Invalid, KeyRefused, Malformed, ReleaseRefused, quote
+from broker.errors import Conflict, Fault, Invalid, KeyRefused, Malformed, ReleaseRefused, quote
 from broker.hub import Hub
+from broker.ledger import messages as ledger_messages
 from broker.members import Registry
 from broker.tokens import Caller
 
@@ -22,7 +25,13 @@ async def check(hub: Hub, caller: Caller, octets: bytes) -> dict[str, Any]:
     now = hub.now()
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
-    envelope = _believe(hub, registry, caller, octets, now)
+        envelope = _believe(hub, registry, caller, octets, now)
+        known = await ledger_messages.known(c, addresses_in(envelope))
+    already = known.get(envelope.address)
+    if already is None:
+        correction_target(envelope, known)
+    elif hashlib.sha256(envelope.payload).digest() != already.payload_digest:
+        raise Conflict(Fault("/header/id", "conflict", found=envelope.address))
     faults, warnings = entitlement.release_faults(envelope, registry, now)
     if faults:
         raise ReleaseRefused(*faults)

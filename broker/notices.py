@@ -62,5 +62,10 @@ def _notice(
         header=header,
         body=body,
         release=release,
-        attributes={"kind": frozenset(["notice"]), "status": frozenset(["actual"])},
+        attributes={
+            "kind": frozenset(["notice"]),
+            "status": frozenset(["actual"]),
+            "originator": frozenset([HUB]),
+            "tlp": frozenset(["RED"]),
+        },
     )

@@ -11,7 +11,7 @@ import asyncio
 from sqlalchemy import delete
 
 from broker import administer, metrics, notices
-from broker.accept import Batch, Recipient
+from broker.accept import Batch, inbox_recipients, matched_recipients
 from broker.entitlement import RULE_NOTICE
 from broker.errors import LedgerAway
 from broker.hub import Hub
@@ -72,12 +72,12 @@ async def _reminders(hub: Hub) -> None:
         batch = await Batch.begin(c, hub, [])
         for row in await ledger_messages.overdue(c, now, BATCH):
             late = await ledger_messages.unacknowledged(c, row["position"])
-            inbox = batch.registry.inboxes.get(row["originator"])
-            if late and row["withdrawn_by"] is None and inbox is not None:
-                address = f"{row['originator']}:{row['id']}"
+            if late and row["withdrawn_by"] is None:
+                address, rules = f"{row['originator']}:{row['id']}", {row["originator"]: RULE_NOTICE}
                 notice = notices.not_acknowledged(hub, row["originator"], address, late, now)
-                recipient = Recipient(inbox.id, row["originator"], RULE_NOTICE, ("information",), None)
-                batch.append(notice, {row["originator"]: RULE_NOTICE}, [recipient], (), None)
+                recipients = matched_recipients(notice, rules, batch.registry)
+                recipients += inbox_recipients(notice, rules, batch.registry, {r.member for r in recipients})
+                batch.append(notice, rules, recipients, (), None)
             await ledger_messages.reminded(c, row["position"])
         await batch.flush()
     hub.wakes.wake(batch.touched)
