@@ -39,7 +39,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from broker.errors import SetupRefused
-from broker.rabbit.private_node import Guard, Node, installed, manage
+from broker.rabbit.guard import Guard
+from broker.rabbit.private_node import Node, installed, manage
 from broker.rabbit.private_node import free_port as free_port
 from broker.rabbit.private_node import start as start_node
 

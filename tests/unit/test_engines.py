@@ -20,7 +20,7 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from broker.errors import SetupRefused
-from broker.rabbit import private_node
+from broker.rabbit import guard, private_node
 from tests import engines, faults
 
 pytest_plugins = ["tests.engines"]
@@ -88,7 +88,7 @@ async def test_node_does_not_outlive_the_process_that_started_it(tmp_path: Path)
     finally:
         caller.kill9()
 
-    assert await _until(lambda: private_node._began(pid) is None)
+    assert await _until(lambda: guard._began(pid) is None)
     assert await _until(lambda: not (tmp_path / "node" / "processes.json").exists())
     assert private_node.stop_stale(tmp_path / "node") == []
 
@@ -376,7 +376,7 @@ def _command_line(pid: int) -> str:
 async def _until(condition: Callable[[], T | None], *, within_seconds: float = 20) -> T:
     """What `condition` says once it says something true."""
     async with asyncio.timeout(within_seconds):
-        while not (said := condition()):  # noqa: ASYNC110 - another process is waited for: it sets no event of ours
+        while not (said := condition()):
             await asyncio.sleep(0.05)
     return said
 
