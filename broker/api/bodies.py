@@ -7,9 +7,11 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from broker import strictjson
-from broker.errors import Fault, Invalid, Malformed, TooLarge, WrongMediaType
+from broker.errors import Fault, Invalid, Malformed, TooLarge, WrongMediaType, quote
+from broker.language.schema import json_type
 
 MAX_JSON_BYTES = 1_048_576
 MAX_FORM_BYTES = 16_384
@@ -28,7 +30,7 @@ async def read(request: Request, max_bytes: int) -> bytes:
     """The body. Raises TooLarge from its announced length, or as soon as more than `max_bytes` have come."""
     too_large = TooLarge(Fault("", "too-large", allowed=(str(max_bytes),)))
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > max_bytes:
+    if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > max_bytes):
         raise too_large
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -57,17 +59,30 @@ async def model(request: Request, kind: type[Model]) -> Model:
     try:
         return kind.model_validate(await json_object(request))
     except ValidationError as error:
-        names = {"extra_forbidden": "unknown-member", "missing": "required"}
-        faults = (
-            Fault(
-                "/" + "/".join(map(str, e["loc"])),
-                names.get(e["type"], "type"),
-                more={"why": e["msg"]},
-                allowed=(e["msg"],),
-            )
-            for e in error.errors(include_url=False, include_input=False)
-        )
-        raise Invalid(*faults) from None
+        raise Invalid(*map(_fault, error.errors(include_url=False))) from None
+
+
+_TYPES = {"int": "integer", "float": "number", "string": "string", "list": "array", "dict": "object", "bool": "boolean"}
+_LIMITS = {"min_length": "too-few", "max_length": "too-many", "ge": "below-minimum", "le": "above-maximum"}
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    """What pydantic complains of, in our words; of the input only its type and size."""
+    kind, found, limits = error["type"], error["input"], error.get("ctx", {})
+    at = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"])  # RFC 6901 §4
+    if kind == "missing":
+        return Fault(at, "required")
+    if kind == "extra_forbidden":
+        return Fault(at, "unknown-member", found=quote(error["loc"][-1]))
+    if kind == "literal_error":
+        return Fault(at, "enum", found=quote(found), allowed=(str(limits["expected"]),))
+    if kind == "string_too_long":
+        return Fault(at, "too-long", found=str(len(found)), more={"limit": str(limits["max_length"])})
+    limit = next((name for name in _LIMITS if name in limits), None)
+    if limit is not None:
+        size = str(len(found)) if isinstance(found, list) else quote(found)
+        return Fault(at, _LIMITS[limit], found=size, more={"limit": str(limits[limit])})
+    return Fault(at, "type", found=json_type(found), allowed=(_TYPES.get(kind.split("_")[0], kind),))
 
 
 async def form(request: Request) -> dict[str, str]:
@@ -80,6 +95,8 @@ async def form(request: Request) -> dict[str, str]:
         )
     except ValueError:
         raise Malformed(Fault("", "form")) from None
+    if any("\0" in part for pair in pairs for part in pair):
+        raise Malformed(Fault("", "nul"))
     if len({name for name, _ in pairs}) != len(pairs):
         raise Malformed(Fault("", "form-twice"))
     return dict(pairs)

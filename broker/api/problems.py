@@ -25,12 +25,13 @@ def language_of(request: Request) -> str:
     """The best of Accept-Language that we speak (RFC 9110 §12.5.4, `q` honoured), else English."""
     wanted: list[tuple[float, str]] = []
     for part in request.headers.get("accept-language", "")[:200].split(","):
-        tag, _, q = part.strip().partition(";q=")
+        tag, _, q = part.replace(" ", "").partition(";q=")
         try:
-            wanted.append((-float(q or 1), tag[:2].lower()))
+            wanted.append((-float(q or 1), tag.partition("-")[0].lower()))
         except ValueError:
             continue
-    return next((tag for _, tag in sorted(wanted) if tag in phrases.languages()), "en")
+    wanted.sort(key=lambda one: one[0])  # stable: of equals, the first one named
+    return next((tag for weight, tag in wanted if weight < 0 and tag in phrases.languages()), "en")
 
 
 def fault_object(fault: Fault, language: str) -> dict[str, Any]:
@@ -98,7 +99,9 @@ def install(app: FastAPI) -> None:
             if error.status_code == 405
             else NotFound(Fault("", "no-such-door"))
         )
-        return problem(request, known)
+        answered = problem(request, known)
+        answered.headers.update(error.headers or {})  # Allow, which a 405 owes (RFC 9110 §15.5.6)
+        return answered
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:
