@@ -43,6 +43,9 @@ TYP_ACCESS_TOKEN = "at+jwt"  # noqa: S105 - a media type (RFC 9068 §2.1), not a
 ALGORITHMS_OF = {"Ed25519": ("Ed25519", "EdDSA"), "P-256": ("ES256",)}
 """Which `alg` a key of a curve may use; the first is the one we write (RFC 9864 §2.2, RFC 7518 §3.4)."""
 
+END_OF_TIME = 253_402_300_800
+"""Seconds of the year 10000: the first `iat` that is no moment."""
+
 _KID = re.compile(r"[A-Za-z0-9_-]{43}")
 _BASE64URL = re.compile(rb"[A-Za-z0-9_-]*")
 
@@ -119,7 +122,7 @@ def read(token: bytes, *, typ: str, max_bytes: int = MAX_TOKEN_BYTES) -> Unverif
         faults.append(Fault("/typ", "typ", found=quote(header.get("typ")), allowed=(typ,)))
     if not (isinstance(kid, str) and _KID.fullmatch(kid)):
         faults.append(Fault("/kid", "kid", found=quote(kid)))
-    if "iat" in expected and (type(iat) is not int or not 0 <= iat < 2**40):
+    if "iat" in expected and (type(iat) is not int or not 0 <= iat < END_OF_TIME):
         faults.append(Fault("/iat", "iat", found=quote(iat)))
     if faults:
         raise SignatureRefused(*faults)
@@ -177,7 +180,7 @@ def import_public(jwk: object) -> dict[str, str]:
     Raises Malformed (rule `jwk`) for private parts, other curves, points off the curve and padded values.
     """
     wanted = {"Ed25519": ("crv", "kty", "x"), "P-256": ("crv", "kty", "x", "y")}
-    if not isinstance(jwk, dict) or jwk.get("crv") not in wanted or "d" in jwk:
+    if not isinstance(jwk, dict) or str(jwk.get("crv")) not in wanted or "d" in jwk:
         raise Malformed(Fault("/jwk", "jwk", allowed=tuple(wanted)))
     reduced = {name: jwk.get(name) for name in wanted[jwk["crv"]]}
     try:

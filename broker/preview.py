@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import jws, read, strictjson, verify
+from broker import clock, jws, read, strictjson, verify
 from broker.envelope import Release
 from broker.errors import BrokerError
 from broker.hub import Hub
@@ -43,7 +43,7 @@ async def preview(hub: Hub, caller: Caller, wanted: Mapping[str, Any], limit: in
             named = (envelope.release or Release({}, (), False, frozenset())).to
             found = index.match(envelope.attributes, [caller.owner], named)
             if found:
-                matches.append({"address": envelope.address, "kind": envelope.kind, "accepted_at": row["accepted_at"],
+                matches.append({"address": envelope.address, "kind": envelope.kind, "accepted_at": clock.text(row["accepted_at"]),
                                 "rule": row["rule"], "clause": found[0].clause})  # fmt: skip
     return {"examined": len(rows), "matches": matches}
 

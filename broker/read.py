@@ -163,7 +163,7 @@ def read_cursor(cursor: str) -> int:
     """Raises Invalid for anything that `write_cursor` did not write."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        if text[:1] == "p" and text[1:].isdigit() and len(text) < 19:
+        if text[:1] == "p" and text[1:].isdigit() and len(text) < 19 and write_cursor(int(text[1:])) == cursor:
             return int(text[1:])
     except ValueError:
         pass

@@ -2,7 +2,8 @@
 
 Refuses what lenient parsers let pass: invalid UTF-8 and a byte-order mark, duplicate members at any depth
 (RFC 8259 §4 leaves them open, RFC 7515 §4 forbids them), NaN and Infinity, numbers outside I-JSON
-(RFC 7493 §2.2: integers beyond 2**53 - 1, values that overflow), nesting deeper than asked, octets over the limit.
+(RFC 7493 §2.2: integers beyond 2**53 - 1, values that overflow), nesting deeper than asked, octets over the limit,
+and U+0000, which PostgreSQL cannot keep as text: it would sink a whole transaction for one line.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ MAX_INTEGER = 2**53 - 1
 def parse(octets: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
     """The JSON value in `octets`.
 
-    Raises TooLarge over `max_bytes`, Malformed (rules `json`, `duplicate-member`, `number-range`, `nesting`) otherwise.
+    Raises TooLarge over `max_bytes`, Malformed (rules `json`, `duplicate-member`, `number-range`,
+    `nesting`, `nul`) otherwise.
     """
     if len(octets) > max_bytes:
         raise TooLarge(Fault("", "too-large", found=str(len(octets)), allowed=(str(max_bytes),)))
@@ -40,7 +42,7 @@ def parse(octets: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
         if text.startswith("recursion limit"):
             raise Malformed(Fault("", "nesting", allowed=(str(max_depth),))) from None
         raise Malformed(Fault("", "json", found=quote(text))) from None
-    _check(value, max_depth)
+    _check(value, max_depth, may_hold_nul=b"\\u0000" in octets)
     return value
 
 
@@ -52,7 +54,7 @@ def parse_object(octets: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -
     return value
 
 
-def _check(value: Any, max_depth: int) -> None:
+def _check(value: Any, max_depth: int, may_hold_nul: bool) -> None:
     level = [value]
     depth = 0
     while level:
@@ -63,11 +65,15 @@ def _check(value: Any, max_depth: int) -> None:
             kind = type(item)
             if kind is dict:
                 deeper.extend(item.values())
+                if may_hold_nul:
+                    deeper.extend(item.keys())
             elif kind is list:
                 deeper.extend(item)
             elif (kind is int and not -MAX_INTEGER <= item <= MAX_INTEGER) or (
                 kind is float and not math.isfinite(item)
             ):
                 raise Malformed(Fault("", "number-range"))
+            elif may_hold_nul and kind is str and "\0" in item:
+                raise Malformed(Fault("", "nul"))
         level = deeper
         depth += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -14,7 +14,7 @@ from broker import acknowledge, check, jws, read, strictjson
 from broker.accept import Accepted, Outcome
 from broker.api import bodies, problems
 from broker.api.auth import Member, TheHub, hub_of
-from broker.errors import BrokerError, Fault, Malformed, TooLarge
+from broker.errors import BrokerError, Fault, Invalid, Malformed, TooLarge
 from broker.ledger.messages import Listing
 from broker.submit import accept_batch
 
@@ -113,11 +113,20 @@ async def list_messages(
     limit: Annotated[int, Query(ge=1, le=read.MAX_PAGE)] = read.PAGE,
 ) -> Response:
     """What one sent, or is entitled to, newest first."""
-    if since is not None and since.tzinfo is None:
-        raise Malformed(Fault("/since", "date-time", found=since.isoformat()))
+    if since is not None:
+        since = _utc(since)
     before = read.read_cursor(cursor) if cursor else None
     wanted = Listing(box, kind, heading, since, read.normalised(identifier) if identifier else None, before, limit)
     return problems.answer(request, await read.page(hub, caller, wanted))
+
+
+def _utc(since: datetime) -> datetime:
+    try:
+        if since.tzinfo is not None:
+            return since.astimezone(UTC)
+    except OverflowError:  # the year 1 east of Greenwich lies before time begins
+        pass
+    raise Invalid(Fault("/since", "date-time", found=since.isoformat()))
 
 
 @router.get("/v1/messages/{address}")

@@ -1,4 +1,7 @@
-"""Around every request: an id, a trace context (W3C), headers that keep answers out of caches, a count."""
+"""Around every request: an id, a trace context (W3C), headers that keep answers out of caches, a count.
+
+An address with U+0000 in it ends here: nothing of ours is named so, and PostgreSQL could not even look it up.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import re
 import secrets
 
 import structlog
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import metrics
+from broker.api import problems
+from broker.errors import Fault, NotFound
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -43,4 +49,8 @@ class Around:
                 message["headers"] = [*message.get("headers", []), *extra]
             await send(message)
 
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            refused = problems.problem(Request(scope), NotFound(Fault("", "no-such-door")))
+            await refused(scope, receive, send_with_headers)
+            return
         await self._app(scope, receive, send_with_headers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +14,7 @@ from broker.api import bodies, problems
 from broker.api.auth import Member, TheHub
 from broker.api.bodies import Body
 from broker.delivery import LEASE_SECONDS
-from broker.errors import Fault, Invalid
+from broker.errors import Fault, Invalid, quote
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
 from broker.ledger import wire
@@ -137,7 +137,7 @@ async def list_deliveries(
     hub: TheHub,
     caller: Member,
     queue: str,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """The index, tombstones included: sequence, message, digest, duties, rule, state."""
@@ -154,7 +154,7 @@ def _delivery(queue: Subscription, row: Any) -> dict[str, Any]:
         "reason": row["reason"],
         "changed_at": clock.text(row["changed_at"]),
     }
-    if row["state"] == "revoked" or (row["state"] == "withdrawn" and row["handed_at"] is None):
+    if row["state"] == "revoked" or (row["state"] in ("withdrawn", "expired") and row["handed_at"] is None):
         return shown  # a tombstone: it was removed unseen, and stays unseen
     return shown | {
         "message": f"{row['originator']}:{row['id']}",
@@ -199,18 +199,22 @@ async def replay(request: Request, hub: TheHub, caller: Member, queue: str) -> R
     return problems.answer(request, await pull.replay(hub, caller, queue, _replay(hub, body)))
 
 
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 east of Greenwich lies before time begins
+        pass
+    raise Invalid(Fault("/since", "date-time", found=quote(text)))
+
+
 def _replay(hub: Hub, body: Replay) -> ledger.Replay:
     given = [name for name in ("since", "sequence", "message") if getattr(body, name) is not None]
     if len(given) != 1:
         raise Invalid(Fault("", "one-of", found=", ".join(given), allowed=("since", "sequence", "message")))
     if body.since is not None:
-        try:
-            since = datetime.fromisoformat(body.since)
-        except ValueError:
-            since = None
-        if since is None or since.tzinfo is None:
-            raise Invalid(Fault("/since", "date-time", found=body.since[:80]))
-        return ledger.Replay(since=since)
+        return ledger.Replay(since=_moment(body.since))
     if body.message is not None:
         originator, _, id = body.message.partition(":")
         return ledger.Replay(message=(originator, id))

@@ -93,8 +93,12 @@ def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         parsed = parsed.set(drivername="sqlite+aiosqlite")
-        writing = create_async_engine(parsed, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS)
-        reading = create_async_engine(parsed, pool_size=4, max_overflow=4, pool_timeout=BUSY_SECONDS)
+        writing = create_async_engine(
+            parsed, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS, hide_parameters=True
+        )
+        reading = create_async_engine(
+            parsed, pool_size=4, max_overflow=4, pool_timeout=BUSY_SECONDS, hide_parameters=True
+        )
         for engine, begin in ((writing, "BEGIN IMMEDIATE"), (reading, "BEGIN DEFERRED")):
             _prepare_sqlite(engine, begin)
         return Ledger(url, writing, reading)
@@ -106,6 +110,7 @@ def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
             max_overflow=4,
             pool_timeout=BUSY_SECONDS,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error that reaches the log must not carry what a message says
             connect_args={"timeout": BUSY_SECONDS, "command_timeout": 60},
         )
         return Ledger(url, engine, engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from broker.members import Registry
 
 d = t.deliveries.c
 q = t.queues.c
+_COPY = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})\.([0-9]{1,9})\.([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,8 @@ class Copy:
     @staticmethod
     def read(message_id: str | None) -> Copy | None:
         """None for what is not ours."""
-        try:
-            delivery, round_, attempt = (message_id or "").split(".")
-            queue, sequence = delivery.split("-")
-            return Copy(queue, int(sequence), int(round_), int(attempt))
-        except ValueError:
-            return None
+        found = _COPY.fullmatch(message_id or "")
+        return None if found is None else Copy(found[1], int(found[2]), int(found[3]), int(found[4]))
 
 
 async def amqp_queues(c: AsyncConnection) -> Sequence[RowMapping]:
