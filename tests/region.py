@@ -101,7 +101,7 @@ class Region:
         return {"header": header | changes, "body": body}
 
     def withdrawal(self, of: str, **changes: Any) -> dict[str, Any]:
-        body = {"reason_code": "entered-in-error", "text": "Entered twice"}
+        body = {"reason_code": "mistaken", "text": "Entered twice"}
         return self.payload(of.partition(":")[0], withdraws=of, release=None, body=body, **changes)
 
     def sign(
