@@ -144,7 +144,21 @@ async def refusals(
     query = select(r.at, r.member, r.digest, r.code, r.rule).order_by(r.number.desc()).limit(limit)
     async with hub.ledger.reading() as c:
         rows = (await c.execute(query.where(r.member == member) if member else query)).mappings().all()
-    return problems.answer(request, {"refusals": [dict(row) | {"at": clock.text(row["at"])} for row in rows]})
+    return problems.answer(
+        request,
+        {
+            "refusals": [
+                {
+                    "at": clock.text(row["at"]),
+                    "member": row["member"],
+                    "digest": row["digest"],
+                    "code": row["code"],
+                    "rule": row["rule"],
+                }
+                for row in rows
+            ]
+        },
+    )
 
 
 class Redrive(Body):

@@ -75,7 +75,11 @@ async def stage(
                 private_node.start, folder / "rabbitmq", auth_url=f"http://127.0.0.1:{listen}/v1/rabbitmq/auth"
             )
             stack.push_async_callback(_end_node, node)
-            amqp_url, management_url, name = node.amqp_url, node.management_url, f"RabbitMQ (private node, port {node.port})"
+            amqp_url, management_url, name = (
+                node.amqp_url,
+                node.management_url,
+                f"RabbitMQ (private node, port {node.port})",
+            )
         else:
             why = "no rabbitmq-server is installed and TIDEWAITER_AMQP_URL is not set"
         url = f"http://127.0.0.1:{listen}"
@@ -102,7 +106,11 @@ async def stage(
 @asynccontextmanager
 async def echo(stage: Stage) -> AsyncIterator[None]:
     """ECHO's own process: acknowledges whatever it gets."""
-    environment = {"TIDEWAITER_URL": stage.url, "TIDEWAITER_MEMBER": members.ECHO, "TIDEWAITER_KEY": str(stage.keys / "ECHO.pem")}
+    environment = {
+        "TIDEWAITER_URL": stage.url,
+        "TIDEWAITER_MEMBER": members.ECHO,
+        "TIDEWAITER_KEY": str(stage.keys / "ECHO.pem"),
+    }
     async with _process(stage, "echo", "echo", **environment):
         yield
 
@@ -146,7 +154,9 @@ async def _answers(stage: Stage, config: Config) -> None:
                 if (await http.get("/readyz")).json().get("wire") == wanted:
                     return
             await asyncio.sleep(0.1)
-    raise SetupRefused(detail="the hub did not start:\n" + "\n".join((stage.folder / "hub.log").read_text().splitlines()[-15:]))
+    raise SetupRefused(
+        detail="the hub did not start:\n" + "\n".join((stage.folder / "hub.log").read_text().splitlines()[-15:])
+    )
 
 
 async def _end_node(node: private_node.Node) -> None:

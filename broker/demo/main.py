@@ -27,7 +27,9 @@ async def demo(folder: Path, *, stay: bool) -> bool:
         where = f"Ledger: SQLite ({here.folder.name}/hub/ledger.sqlite). Wire: "
         say(where + (here.wire or f"none, everybody pulls over HTTPS: {here.why}."))
         if here.wire is None:
-            say("Not shown: delivery through RabbitMQ. Install rabbitmq-server (or set TIDEWAITER_AMQP_URL) and do it again.")
+            say(
+                "Not shown: delivery through RabbitMQ. Install rabbitmq-server (or set TIDEWAITER_AMQP_URL) and do it again."
+            )
         fingerprints = await enrol_everybody(here)
         async with echo(here):
             good = await tell(here, say, fingerprints)
@@ -44,7 +46,7 @@ async def _stay(here: Stage) -> None:
     for command in (
         "messages --box received",
         "check schemas/examples/09-cl-precursor-acetic-anhydride.json",
-        "preview --filter '{\"any\": [{\"heading\": [\"tobacco\"]}]}'",
+        'preview --filter \'{"any": [{"heading": ["tobacco"]}]}\'',
         "show CL:2026-000118",
         "audience CL:2026-000118",
     ):
@@ -64,7 +66,9 @@ def main(*, stay: bool = False, folder: Path = Path("var/demo")) -> int:
     except BrokerError as error:
         say(f"{render('title.' + error.code, 'en')} {error.detail or ''}")
         for fault in error.faults:
-            say(f"  {fault.pointer} {render('rule.' + fault.rule, 'en', found=fault.found, allowed=fault.allowed, **fault.more)}")
+            say(
+                f"  {fault.pointer} {render('rule.' + fault.rule, 'en', found=fault.found, allowed=fault.allowed, **fault.more)}"
+            )
         return 2
 
 

@@ -14,7 +14,10 @@ NATIONAL = {
     "PA": "Panama", "PE": "Peru",
 }  # fmt: skip
 OFFICES = {"RILO-SA": "South America", "RILO-CA": "Central America", "RILO-CAR": "the Caribbean"}
-PARTNERS = {"FIU-CL": "Financial investigation unit, Chile", "OPCW": "Organisation for the Prohibition of Chemical Weapons"}
+PARTNERS = {
+    "FIU-CL": "Financial investigation unit, Chile",
+    "OPCW": "Organisation for the Prohibition of Chemical Weapons",
+}
 OPERATOR = "operator:demo"
 
 GROUPS = {
@@ -25,7 +28,10 @@ GROUPS = {
 _SOUTH = ["AR", "CL", "PE"]
 SUBSCRIPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "RILO-SA": ("region", {"any": [{"country": _SOUTH}, {"originator": _SOUTH}, {"kind": ["alert"]}]}),
-    "CL": ("alerts-and-neighbours", {"any": [{"kind": ["alert"]}, {"country": ["AR", "CL", "PE"]}, {"mentions_me": True}]}),
+    "CL": (
+        "alerts-and-neighbours",
+        {"any": [{"kind": ["alert"]}, {"country": ["AR", "CL", "PE"]}, {"mentions_me": True}]},
+    ),
     "PE": ("watched", {"any": [{"kind": ["alert"]}, {"country": ["PE"]}, {"duty": ["action"]}]}),
     "AR": ("all", {}),
     "BZ": ("tobacco-and-arms", {"any": [{"heading": ["tobacco", "weapons"]}]}),

@@ -110,7 +110,10 @@ def _by_rule(audience: list[dict[str, Any]]) -> str:
     rules: dict[str, list[str]] = defaultdict(list)
     for one in audience:
         rules[one["rule"]].append(one["member"])
-    return "; ".join(f"{rule}: {' '.join(m) if len(m) < 6 else f'{len(m)} members'}" for rule, m in rules.items()) or "nobody"
+    return (
+        "; ".join(f"{rule}: {' '.join(m) if len(m) < 6 else f'{len(m)} members'}" for rule, m in rules.items())
+        or "nobody"
+    )
 
 
 async def _receive_all(told: Told, what: str = "messages") -> None:
@@ -215,12 +218,14 @@ def _first_line(problem: Problem) -> str:
 
 async def _evidence(told: Told) -> None:
     keys = offline.keys_of(await told.clients["CL"].members())
-    good = sum(all(c.holds for c in offline.verify_receipt(receipt, token, keys)) for token, receipt in told.posted.values())
+    good = sum(
+        all(c.holds for c in offline.verify_receipt(receipt, token, keys)) for token, receipt in told.posted.values()
+    )
     told.expect(good == len(told.posted), "a receipt does not verify")
     told.say(f"Receipts verified offline: {good} of {len(told.posted)}, from the members' public keys alone.")
     confirmed = total = 0
     for address in told.posted:
-        recipients = (await told.clients[address.partition(':')[0]].deliveries(address))["recipients"]
+        recipients = (await told.clients[address.partition(":")[0]].deliveries(address))["recipients"]
         waiting = [r for r in recipients if r["member"] != ECHO]
         total += len(waiting)
         confirmed += sum(bool(r["acknowledgements"]) for r in waiting)
@@ -243,4 +248,7 @@ async def _operator(told: Told) -> None:
     open_ = sum(q["depth"].get("ready", 0) for q in queues if q["name"] != INBOX or q["member"] != ECHO)
     told.expect(open_ == 0, f"{open_} deliveries are still waiting")
     told.expect(not dead, "there are dead letters")
-    told.say(f"The operator sees {len(queues)} queues, {open_} waiting, {len(dead)} dead letters, {len(refusals)} refusals; no content.")
+    told.say(
+        f"The operator sees {len(queues)} queues, {open_} waiting, {len(dead)} dead letters, {len(refusals)} refusals; "
+        "no content."
+    )
