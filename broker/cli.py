@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failures.usage(text, as_json=as_json)
     except options.Usage as error:
         return failures.usage(str(error), as_json=as_json)
+    except options.Declined as error:
+        return failures.declined(str(error), as_json=as_json)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         return 130

@@ -69,7 +69,7 @@ class Door:
     key: jws.PrivateKey | None
     language: str = "en"
     attempts: int = ATTEMPTS
-    pause_seconds: tuple[float, float] = PAUSE_SECONDS
+    pause_seconds: tuple[float, float] = field(default_factory=lambda: PAUSE_SECONDS)
     transport: httpx2.AsyncBaseTransport | None = None
     _http: httpx2.AsyncClient | None = field(default=None, init=False)
     _tokens: dict[str, _Token] = field(default_factory=dict, init=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,27 @@ WORDS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Whom the page is for, and the schema that its words come from."""
+
+    language: str
+    words: Mapping[str, str]
+    schema: Mapping[str, Any]
+
+    def title(self, schema: Mapping[str, Any]) -> str | None:
+        titles = _mapping(schema.get("x-title"))
+        return titles.get(self.language) or titles.get("en")
+
+    def resolved(self, value: object) -> Mapping[str, Any]:
+        """A subschema with what it refers to; its own annotations come first."""
+        schema = _mapping(value)
+        reference = str(schema.get("$ref", ""))
+        if not reference.startswith("#/$defs/"):
+            return schema
+        return {**_mapping(_mapping(self.schema.get("$defs")).get(reference.removeprefix("#/$defs/"))), **schema}
+
+
 def read_payload(octets: bytes) -> dict[str, Any]:
     """The payload in a signed message (compact, flattened) or a payload itself. Raises Malformed, SignatureRefused."""
     body = octets.strip()
@@ -61,7 +83,8 @@ def read_payload(octets: bytes) -> dict[str, Any]:
 
 def page(payload: Mapping[str, Any], language: str = "en", *, state: str | None = None, colour: bool = False) -> str:
     """The page; ends without a newline."""
-    words = WORDS.get(language[:2], WORDS["en"])
+    tongue = language[:2]
+    words = WORDS.get(tongue, WORDS["en"])
     header = _mapping(payload.get("header"))
     tlp = clean(_mapping(header.get("handling")).get("tlp", "?"))
     marking = f" TLP:{tlp} "
@@ -71,7 +94,8 @@ def page(payload: Mapping[str, Any], language: str = "en", *, state: str | None 
 
     kind = clean(header.get("kind", "?"))
     schema = _schema("withdrawal" if header.get("withdraws") else kind, str(header.get("version")))
-    title = _title(schema, language) or kind
+    reader = _Reader(tongue, words, schema)
+    title = reader.title(schema) or kind
     lines = [band, f"{clean(header.get('originator', '?'))}:{clean(header.get('id', '?'))}   {title}"]
     if header.get("status") in ("exercise", "test"):
         lines.append(words[header["status"]])
@@ -80,7 +104,7 @@ def page(payload: Mapping[str, Any], language: str = "en", *, state: str | None 
         lines += _pair(words["state"], clean(state), 0)
     lines += _header(header, words)
     lines.append("")
-    lines += _members(_mapping(payload.get("body")), schema, language, words, 0)
+    lines += _members(_mapping(payload.get("body")), schema, reader, 0)
     return "\n".join([*lines, "", band])
 
 
@@ -126,36 +150,32 @@ def _plain(value: object, words: Mapping[str, str]) -> str:
     return clean(value, lines=True)
 
 
-def _members(
-    held: Mapping[str, Any], schema: Mapping[str, Any], language: str, words: Mapping[str, str], depth: int
-) -> Iterator[str]:
+def _members(held: Mapping[str, Any], schema: Mapping[str, Any], reader: _Reader, depth: int) -> Iterator[str]:
     known = _mapping(schema.get("properties"))
     for name, value in held.items():
-        yield from _member(clean(name), value, _mapping(known.get(name)), language, words, depth)
+        yield from _member(clean(name), value, reader.resolved(known.get(name)), reader, depth)
 
 
-def _member(
-    name: str, value: Any, schema: Mapping[str, Any], language: str, words: Mapping[str, str], depth: int
-) -> Iterator[str]:
-    label = _title(schema, language) or name.replace("_", " ").capitalize()
+def _member(name: str, value: Any, schema: Mapping[str, Any], reader: _Reader, depth: int) -> Iterator[str]:
+    label = reader.title(schema) or name.replace("_", " ").capitalize()
+    items = reader.resolved(schema.get("items"))
     if isinstance(value, Mapping):
         yield f"{'  ' * depth}{label}"
-        yield from _members(value, schema, language, words, depth + 1)
+        yield from _members(value, schema, reader, depth + 1)
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         for number, item in enumerate(value, 1):
             yield f"{'  ' * depth}{label} {number}"
-            yield from _members(_mapping(item), _mapping(schema.get("items")), language, words, depth + 1)
+            yield from _members(item if isinstance(item, Mapping) else {"?": item}, items, reader, depth + 1)
     elif isinstance(value, list):
-        items = _mapping(schema.get("items"))
-        yield from _pair(label, ", ".join(_coded(item, items, language, words) for item in value), depth)
+        yield from _pair(label, ", ".join(_coded(item, items, reader) for item in value), depth)
     else:
-        yield from _pair(label, _coded(value, schema, language, words), depth)
+        yield from _pair(label, _coded(value, schema, reader), depth)
 
 
-def _coded(value: Any, schema: Mapping[str, Any], language: str, words: Mapping[str, str]) -> str:
-    text = _plain(value, words)
+def _coded(value: Any, schema: Mapping[str, Any], reader: _Reader) -> str:
+    text = _plain(value, reader.words)
     titles = _codes(str(schema.get("x-codelist", ""))).get(str(value), {}) if isinstance(value, str) else {}
-    title = titles.get(language[:2]) or titles.get("en")
+    title = titles.get(reader.language) or titles.get("en")
     return f"{title} [{text}]" if title and title != text else text
 
 
@@ -170,11 +190,6 @@ def _pair(label: str, text: str, depth: int) -> Iterator[str]:
     yield f"{head if len(label) < LABEL else indent + label + '  '}{first}".rstrip()
     for piece in more:
         yield f"{indent}{'':<{LABEL}}{piece}"
-
-
-def _title(schema: Mapping[str, Any], language: str) -> str | None:
-    titles = _mapping(schema.get("x-title"))
-    return titles.get(language[:2]) or titles.get("en")
 
 
 def _folder() -> Path:

@@ -66,6 +66,12 @@ def usage(text: str, *, as_json: bool = False) -> int:
     return USAGE
 
 
+def declined(text: str, *, as_json: bool = False) -> int:
+    """A call that was understood and not carried out."""
+    _tell({"code": "declined", "title": "Not done", "detail": text}, (), as_json)
+    return REFUSED
+
+
 def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
     """The first error inside that can be told, when all of them can."""
     from broker.door import Problem, Unreachable

@@ -129,21 +129,21 @@ def read_request(octets: bytes, known: Registry) -> KeyRequest:
 
 
 def confirm(asked: KeyRequest, fingerprint: str | None) -> None:
-    """The voice: the fingerprint given must be the request's, or a person at the terminal says that it is. Raises Usage."""
+    """The voice: the fingerprint given must be the request's, or a person at the terminal says that it is. Raises Declined, Usage."""
     from broker import members
 
     mine = members.fingerprint(asked.kid)
     if fingerprint is not None:
         heard = fingerprint.strip()
         if heard != asked.kid and "".join(heard.split()).lower() != mine.replace(" ", ""):
-            raise options.Usage(f"The fingerprint of this request is {mine}, not {heard}. Do not enrol it: ask who made it.")
+            raise options.Declined(f"The fingerprint of this request is {mine}, not {heard}. Do not enrol it: ask who made it.")
         return
     note(f"A key for {asked.owner}\n\n    {mine}\n")
     note(f"Ring {asked.owner} on a number known from before, and have the fingerprint read out.")
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise options.Usage("Without a terminal the fingerprint, as it was read out, is needed: --fingerprint.")
     if not typer.confirm("Is every character the same?", err=True):
-        raise options.Usage("Nothing was enrolled.")
+        raise options.Declined("Nothing was enrolled.")
 
 
 def enrol_request(asked: KeyRequest) -> dict[str, Any]:
@@ -190,14 +190,26 @@ def list_(
     answer({"keys": rows}, table(rows, ("owner", "kid", "state", "not_before", "not_after", "revoked_at")), as_json)
 
 
+def _kid(named: str) -> str:
+    """A key id, given as such or as its fingerprint. Raises Declined."""
+    from broker import members
+
+    digits = "".join(named.split()).lower()
+    for kid in registry.snapshot().keys:
+        if named == kid or digits == members.fingerprint(kid).replace(" ", ""):
+            return kid
+    raise options.Declined(f"No key here has the id or fingerprint “{named}”: see `tidewaiter key list`.")
+
+
 def revoke(
-    kid: Annotated[str, typer.Argument(metavar="KID")],
+    key: Annotated[str, typer.Argument(metavar="KID", help="The key's id, or its fingerprint.")],
     reason: Annotated[str, typer.Option("--reason", help="Kept with the key.")],
     as_json: options.Json = False,
 ) -> None:
     """Revoke a key at once: from now on it signs nothing. What it signed before stays verifiable."""
     from broker import administer
 
+    kid = _kid(key)
     owner = registry.change(lambda ledger, now: administer.revoke(ledger, kid, reason, now))
     answer({"kid": kid, "owner": owner}, f"{kid} of {owner} is revoked.", as_json)
 
@@ -205,8 +217,9 @@ def revoke(
 def add(app: typer.Typer) -> None:
     keys = typer.Typer(help="Signing keys.", no_args_is_help=True)
     for name, command in (
-        ("new", new), ("request", request), ("rotate", rotate), ("show", show),
-        ("enrol", enrol), ("list", list_), ("revoke", revoke),
+        ("new", new), ("request", request), ("rotate", rotate), ("show", show), ("enrol", enrol), ("list", list_),
     ):  # fmt: skip
         keys.command(name)(command)
+    hyphens = {"ignore_unknown_options": True, "help_option_names": ["--help"]}  # a key id may begin with one
+    keys.command("revoke", context_settings=hyphens)(revoke)
     app.add_typer(keys, name="key")

@@ -27,6 +27,10 @@ class Usage(Exception):
     """A call that cannot be meant so; told like a parse error."""
 
 
+class Declined(Exception):
+    """Understood, and not done: a check that this command makes itself says no."""
+
+
 def given(value: Any, name: str) -> Any:
     """An option that is needed here. Raises Usage."""
     if value is None or value == "":
@@ -75,9 +79,17 @@ def config() -> Config:
 
 async def ledger() -> Ledger:
     """The hub's ledger, its migrations checked. Raises SetupRefused, LedgerAway."""
-    from broker.app import open_ledger_checked
+    from urllib.parse import urlsplit
 
-    return await open_ledger_checked(config())
+    from broker.app import open_ledger_checked
+    from broker.errors import SetupRefused
+
+    settings = config()
+    url = urlsplit(settings.ledger_url)
+    if url.scheme.startswith("sqlite") and not Path(url.path[1:]).exists():
+        detail = f"There is no hub in {settings.home}: run `tidewaiter init`, or set TIDEWAITER_HOME to where it is."
+        raise SetupRefused(detail=detail)
+    return await open_ledger_checked(settings)
 
 
 def read_input(path: str, max_bytes: int) -> bytes:

@@ -126,7 +126,7 @@ async def _keep(client: Client, posted: Posted, folder: Path) -> None:
     if posted.receipt.digest != jws.digest(compact):  # accepted earlier under another signature: fetch those octets
         compact = (await client.get(posted.receipt.message))["message"]
         if posted.receipt.digest != jws.digest(compact):
-            raise options.Usage(f"{posted.receipt.message}: the hub's receipt is for other octets than it holds. Ring the operator.")
+            raise options.Declined(f"{posted.receipt.message}: the receipt is for other octets than the hub holds.")
     name = posted.receipt.message.replace(":", "_")
     write_durably(folder / f"{name}.jws", (compact + "\n").encode())
     write_durably(folder / f"{name}.receipt.jws", (posted.receipt.compact + "\n").encode())

@@ -32,7 +32,7 @@ def subscribe(
                     raise
             own = {s["name"]: s for s in await client.subscriptions()}
             if delivery not in (None, own.get(name, {}).get("delivery")):
-                raise options.Usage(f"{name} is there with another delivery: unsubscribe first.")
+                raise options.Declined(f"{name} is there with another delivery: unsubscribe first.")
             return own[name] | await client.change_filter(name, parsed)
 
     made = options.run(work())

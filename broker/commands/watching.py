@@ -87,6 +87,7 @@ def watch(
         str | None, typer.Option("--amqp-url", envvar="TIDEWAITER_AMQP", help="For a queue of delivery amqp.")
     ] = None,
     language: Annotated[str | None, typer.Option("--language", help="Of the pages: en or es.")] = None,
+    lease_seconds: Annotated[int, typer.Option("--lease-seconds", min=1, help="For writing twenty messages.")] = 120,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """Write each message of a queue into a folder, then settle it. Runs until stopped."""
@@ -125,7 +126,7 @@ def watch(
                 return release(delivery, receiving.LATER_SECONDS) if outcome == "release" else reject(delivery, why)
 
             if amqp_url is None or queue == "inbox":
-                await receiving.work_off(client, queue, leased, once=once)
+                await receiving.work_off(client, queue, leased, once=once, lease_seconds=lease_seconds)
             else:
                 await _consume(client, amqp_url, queue, one, acknowledge)
 

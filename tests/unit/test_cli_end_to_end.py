@@ -1,0 +1,162 @@
+"""The whole way through real processes: a hub is set up, two members enrol as docs/connecting.md says, and a message
+goes from one to the other and comes back as evidence. Then a watching process is killed in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines import free_port
+from tests.faults import process
+
+EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
+COMMAND = (sys.executable, "-m", "broker.cli")
+
+
+@dataclass
+class Place:
+    """A folder with a hub, and members whose keys are beside it."""
+
+    folder: Path
+    url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def of(self, member: str) -> dict[str, str]:
+        return self.environment | {"TIDEWAITER_MEMBER": member, "TIDEWAITER_KEY": str(self.folder / f"{member}.pem")}
+
+    async def run(self, *arguments: str, member: str = "", stdin: bytes = b"", code: int = 0) -> str:
+        """What the command said on standard output; it must end with `code`."""
+        child = await asyncio.create_subprocess_exec(
+            *COMMAND, *arguments, env=self.of(member) if member else self.environment, cwd=self.folder,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await asyncio.wait_for(child.communicate(stdin), 30)
+        assert child.returncode == code, f"{arguments}: {child.returncode}\n{out.decode()}\n{err.decode()}"
+        return out.decode()
+
+    async def json(self, *arguments: str, member: str = "", code: int = 0) -> Any:
+        return json.loads(await self.run(*arguments, "--json", member=member, code=code))
+
+    async def enrol(self, member: str, alg: str = "Ed25519") -> None:
+        """docs/connecting.md §1, steps 1 to 5."""
+        made = await self.json("key", "new", "--member", member, "--out", f"{member}.pem", "--alg", alg)
+        request = await self.run("key", "request", "--member", member, "--key", f"{member}.pem")
+        (self.folder / f"{member}.request").write_text(request)
+        await self.run("key", "enrol", f"{member}.request", "--fingerprint", made["fingerprint"])
+
+
+@pytest.fixture(scope="module")
+async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    folder, port = tmp_path_factory.mktemp("place"), free_port()
+    here = Place(folder, f"http://127.0.0.1:{port}")
+    here.environment = {
+        "TIDEWAITER_HOME": str(folder / "hub"), "TIDEWAITER_LISTEN": f"127.0.0.1:{port}", "TIDEWAITER_URL": here.url,
+        "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[2]),
+    }  # fmt: skip
+    await here.run("init")
+    for member in ("PE", "CL"):
+        await here.run("member", "add", member, "--type", "customs", "--name", member)
+    async with process(
+        *COMMAND, "serve", output=folder / "hub.log", env=here.environment, ready=f"{here.url}/readyz"
+    ) as hub:
+        await asyncio.gather(here.enrol("PE"), here.enrol("CL", "ES256"))  # with the hub running
+        yield here
+        assert await hub.terminate() in (0, -15), hub.said()
+
+
+def addressed_to_cl(id: str) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads((EXAMPLES / "03-pe-dried-seahorses.json").read_text("utf-8"))
+    payload["header"]["id"] = id
+    payload["header"]["handling"]["release"] = {"to": [{"member": "CL", "duties": ["action"]}]}
+    return payload
+
+
+async def test_a_message_goes_the_whole_way_and_leaves_evidence(place: Place) -> None:
+    """Checked, submitted twice, pulled, acknowledged, and verified without network by both sides."""
+    (place.folder / "report.json").write_text(json.dumps(addressed_to_cl("E2E-1"), ensure_ascii=False), "utf-8")
+    assert await place.run("health") == "status ready, ledger ready, wire none\n"
+    checked = await place.json("check", "report.json", member="PE")
+    assert checked["recipients"] == [{"member": "CL", "rule": "to", "duties": ["action"]}]
+
+    first = await place.json("submit", "report.json", "--receipts", "kept", member="PE")
+    again = await place.json("submit", "report.json", "--receipts", "kept", member="PE")
+    assert (first["accepted"], again["repeated"], again["refused"]) == (1, 1, 0)
+
+    pulled = await place.json("pull", "inbox", "--acknowledge", "received", member="CL")
+    (delivery,) = pulled["deliveries"]
+    assert (delivery["address"], delivery["verified"]) == ("PE:E2E-1", "yes")
+    assert delivery["message"] == (place.folder / "kept" / "PE_E2E-1.jws").read_text().strip()
+
+    await place.run("ack", "PE:E2E-1", "--state", "acted", member="CL")
+    await place.run("ack", "PE:E2E-1", "--state", "read", member="CL", code=1)
+    (known,) = (await place.json("deliveries", "PE:E2E-1", member="PE"))["recipients"]
+    assert [a["state"] for a in known["acknowledgements"]] == ["received", "acted"]
+
+    await place.run("directory", "-o", "keys.json", member="CL")
+    evidence = ("kept/PE_E2E-1.receipt.jws", "kept/PE_E2E-1.jws", "--keys", "keys.json")
+    (place.folder / "audience.json").write_text(await place.run("audience", "PE:E2E-1", "--json", member="PE"))
+    verified = await place.json("verify", *evidence, "--audience", "audience.json")
+    assert verified["holds"]
+    assert len(verified["checks"]) == 6
+    page = await place.run("show", "PE:E2E-1", "--language", "es", member="CL")
+    assert page.splitlines()[0] == page.splitlines()[-1]
+
+
+async def test_a_refusal_names_every_fault_and_sinks_nobody_else(place: Place) -> None:
+    """From a stream, one message a line: the bad one is told by its line."""
+    bad = addressed_to_cl("E2E-bad")
+    bad["body"]["heading"] = "unheard-of"
+    lines = [addressed_to_cl("E2E-2"), bad, addressed_to_cl("E2E-3")]
+    stream = "\n".join(json.dumps(line) for line in lines).encode()
+    said = json.loads(await place.run("submit", "-", "--json", member="PE", stdin=stream, code=1))
+
+    assert (said["accepted"], said["refused"]) == (2, 1)
+    assert said["refusals"][0]["source"] == "line 2"
+    assert said["refusals"][0]["errors"][0]["pointer"] == "/body/heading"
+    await place.run("pull", "inbox", "--accept", member="CL")
+
+
+async def test_a_rotation_needs_no_voice_and_both_keys_hold_for_a_while(place: Place) -> None:
+    """The old key vouches for the new one; what either signs is accepted."""
+    await place.run("key", "new", "--out", "PE-new.pem")
+    rotation = await place.run("key", "rotate", "--member", "PE", "--key", "PE.pem", "--new", "PE-new.pem")
+    await place.run("key", "enrol", "-", stdin=rotation.encode())
+    (place.folder / "rotated.json").write_text(json.dumps(addressed_to_cl("E2E-4")))
+    said = await place.json("submit", "rotated.json", "--key", "PE-new.pem", member="PE")
+
+    assert said["accepted"] == 1
+    assert [k["state"] for k in (await place.json("key", "list", "--member", "PE"))["keys"]] == ["active", "active"]
+    await place.run("pull", "inbox", "--accept", member="CL")
+
+
+async def test_a_watch_that_is_killed_loses_nothing(place: Place) -> None:
+    """Killed in the middle of a batch; the next one goes on, and every message is there, whole, acknowledged and settled."""
+    names = {f"PE_W-{n}" for n in range(60)}
+    stream = "\n".join(json.dumps(addressed_to_cl(name.removeprefix("PE_"))) for name in names).encode()
+    await place.run("submit", "-", member="PE", stdin=stream)
+    box = place.folder / "box"
+
+    def kept() -> set[str]:
+        return {path.stem for path in box.glob("*.jws")}
+
+    watch = ("watch", "inbox", "--into", str(box), "--acknowledge", "received", "--lease-seconds", "2")
+    async with process(*COMMAND, *watch, output=place.folder / "watch.log", env=place.of("CL")) as child, asyncio.timeout(15):
+        while len(kept()) < 25:  # in its second batch of twenty
+            await asyncio.sleep(0.001)
+        child.kill9()
+    assert 25 <= len(kept()) < 60
+
+    async with asyncio.timeout(15):
+        while kept() != names:  # what the dead one had leased comes back when its leases end
+            await place.run(*watch, "--once", member="CL")
+    (inbox,) = (await place.json("queues", member="CL"))["queues"]
+    assert inbox["depth"].keys() == {"settled"}
+    for path in box.glob("*.jws"):
+        assert json.loads(path.with_suffix(".json").read_text("utf-8"))["header"]["id"] == path.stem.removeprefix("PE_")

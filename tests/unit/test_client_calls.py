@@ -1,0 +1,176 @@
+"""The client's patience: what it repeats, what it does not, and one token for many callers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+import httpx2
+import pytest
+
+from broker import jws, keyfiles
+from broker.client import BATCH_LINES, Client, Problem, Unreachable, _batches, sign
+from broker.consume import Seen, with_login
+from broker.errors import SetupRefused
+
+KEY = keyfiles.generate()
+Answer = Callable[[httpx2.Request], httpx2.Response]
+
+
+class Hub:
+    """As much of a hub as a door needs: tokens, and whatever `answer` says to the rest."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.assertions: list[str] = []
+        self.calls: list[httpx2.Request] = []
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        await asyncio.sleep(0)
+        if request.url.path != "/v1/oauth/token":
+            self.calls.append(request)
+            return self._answer(request)
+        form = parse_qs((await request.aread()).decode())
+        self.assertions += form["client_assertion"]
+        return httpx2.Response(200, json={"access_token": f"token-{len(self.assertions)}", "expires_in": 900})
+
+
+def client_of(hub: Hub) -> Client:
+    client = Client("http://127.0.0.1:1", "CL", KEY)
+    client.door.transport = httpx2.MockTransport(hub)
+    client.door.pause_seconds = (0.001, 0.002)
+    return client
+
+
+def problem(status: int, code: str, **headers: str) -> httpx2.Response:
+    return httpx2.Response(status, json={"code": code, "title": "no", "errors": [{"pointer": "/x", "rule": "r"}]}, headers=headers)
+
+
+async def test_many_callers_share_one_token() -> None:
+    """Under concurrency one fetches it while the others wait."""
+    hub = Hub(lambda request: httpx2.Response(200, json={"queues": []}))
+    async with client_of(hub) as client:
+        await asyncio.gather(*(client.queues() for _ in range(20)))
+
+    assert len(hub.assertions) == 1
+    assert {call.headers["authorization"] for call in hub.calls} == {"Bearer token-1"}
+
+
+async def test_a_refused_token_is_renewed_once() -> None:
+    """For all who had it; a second refusal is told."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        old = request.headers["authorization"] == "Bearer token-1"
+        return problem(401, "token") if old else httpx2.Response(200, json={"queues": []})
+
+    hub = Hub(answer)
+    async with client_of(hub) as client:
+        await asyncio.gather(*(client.queues() for _ in range(5)))
+    assert len(hub.assertions) == 2
+
+    never = Hub(lambda request: problem(401, "token"))
+    async with client_of(never) as client:
+        with pytest.raises(Problem):
+            await client.queues()
+    assert len(never.calls) == 2
+
+
+async def test_every_assertion_has_a_jti_of_its_own() -> None:
+    """It works once, so that a repeat must make a new one."""
+    hub = Hub(lambda request: httpx2.Response(200, json={}))
+    async with client_of(hub) as client:
+        await client.token("amqp")
+        await client.token("amqp", fresh=True)
+        await client.token("amqp")
+    claims = [jws.claims(jws.read(a.encode(), typ=jws.TYP_CLIENT_AUTHENTICATION)) for a in hub.assertions]
+
+    assert len({c["jti"] for c in claims}) == len(claims) == 2
+    assert {(c["iss"], c["sub"], c["aud"]) for c in claims} == {("CL", "CL", "http://127.0.0.1:1")}
+
+
+async def test_a_hub_that_is_away_for_a_moment_is_asked_again() -> None:
+    """Connection lost, then 503, then the answer."""
+    turns = iter(("lost", "away", "there"))
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        turn = next(turns)
+        if turn == "lost":
+            raise httpx2.ReadError("cut")
+        return problem(503, "ledger-away") if turn == "away" else httpx2.Response(200, json={"queues": [{"name": "inbox"}]})
+
+    async with client_of(Hub(answer)) as client:
+        assert await client.queues() == [{"name": "inbox"}]
+
+
+async def test_it_gives_up_in_the_end_and_says_that_nothing_is_known() -> None:
+    hub = Hub(lambda request: problem(503, "ledger-away"))
+    async with client_of(hub) as client:
+        with pytest.raises(Unreachable, match="ledger-away"):
+            await client.queues()
+    assert len(hub.calls) == client.door.attempts
+
+
+async def test_a_refusal_is_not_repeated() -> None:
+    """It would be refused again; every fault is told."""
+    hub = Hub(lambda request: problem(422, "invalid"))
+    async with client_of(hub) as client:
+        with pytest.raises(Problem) as told:
+            await client.post(sign({"header": {}}, KEY))
+
+    assert len(hub.calls) == 1
+    assert (told.value.code, told.value.errors[0]["pointer"]) == ("invalid", "/x")
+    assert "authorization" not in hub.calls[0].headers  # the signature is the credential
+
+
+async def test_a_replay_whose_answer_was_lost_is_not_repeated() -> None:
+    """It would be another round; what never left is repeated."""
+
+    def lost(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadError("cut")
+
+    def refused(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    for answer, times in ((lost, 1), (refused, 6)):
+        hub = Hub(answer)
+        async with client_of(hub) as client:
+            with pytest.raises(Unreachable):
+                await client.replay("inbox", sequence=1)
+        assert len(hub.calls) == times
+
+
+def test_batches_hold_a_thousand_lines_or_ten_megabytes() -> None:
+    assert [len(b) for b in _batches("x" for _ in range(2 * BATCH_LINES + 1))] == [BATCH_LINES, BATCH_LINES, 1]
+    assert all(sum(map(len, b)) < 10_000_000 for b in _batches("x" * 200_000 for _ in range(120)))
+
+
+async def test_a_batch_is_answered_line_by_line_in_order() -> None:
+    """What is too large for the hub is told in its place without being sent."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        lines = [json.loads(line) for line in request.content.splitlines()]
+        said = [json.dumps({"line": n, "status": 422, "problem": {"code": line}}) for n, line in enumerate(lines, 1)]
+        return httpx2.Response(200, content="\n".join(said).encode())
+
+    async with client_of(Hub(answer)) as client:
+        posted = await client.post_batch(["a", "b" * 300_000, "c"])
+
+    assert [p.problem.code for p in posted if p.problem] == ["a", "too-large", "c"]
+
+
+def test_seen_is_bounded() -> None:
+    seen = Seen(limit=2)
+    for number in (1, 2, 1, 3):
+        seen.add(("CL:1", number))
+
+    assert [("CL:1", number) in seen for number in (1, 2, 3)] == [True, False, True]
+
+
+def test_the_address_of_rabbitmq_gets_member_and_token() -> None:
+    """And carries no credentials of its own."""
+    assert with_login("amqps://mq:5671/wire", "RILO-SA", "a.b-c") == "amqps://RILO-SA:a.b-c@mq:5671/wire"
+    for wrong in ("http://mq", "amqp://guest:guest@mq", "mq"):
+        with pytest.raises(SetupRefused):
+            with_login(wrong, "CL", "t")
