@@ -21,7 +21,7 @@ from broker import jws, strictjson
 from broker.envelope import MESSAGE_AHEAD_SECONDS, MESSAGE_BEHIND_SECONDS, Envelope, Release
 from broker.errors import ClockRefused, Fault, Invalid, KeyRefused, Malformed, MemberSuspended, SignatureRefused, quote
 from broker.language.kinds import Language
-from broker.members import Key, Registry, check_may_sign
+from broker.members import OPERATOR_PREFIX, Key, Registry, check_may_sign
 from broker.routing import Attributes
 
 
@@ -71,6 +71,8 @@ def who_signed(parsed: Parsed, registry: Registry) -> Signed:
         raise KeyRefused(Fault("/header/originator", "key-of-another-member", found=quote(parsed.originator)))
     if key.use != "sign":
         raise KeyRefused(Fault("/kid", "key-use", found=key.use, allowed=("sign",)))
+    if key.owner.startswith(OPERATOR_PREFIX):  # an operator asks for tokens; it has nothing to say to members
+        raise KeyRefused(Fault("/kid", "key-use", found="operators", allowed=("members",)))
     return Signed(parsed.token, parsed.claims, parsed.originator, parsed.id, key, jws.digest(parsed.token.compact))
 
 
