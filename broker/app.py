@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from broker.ledger import migrate as migrations
 from broker.logs import configure, log
 from broker.members import HUB, KeyRequest
 from broker.rabbit.access import Door
+from broker.rabbit.management import vhost_of
 from broker.relay import Relay
 from broker.submit import GroupCommit
 
@@ -107,6 +109,14 @@ def make_app(
     return app
 
 
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: those end the process before the rest of us has finished."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 @dataclass
 class Running:
     """A hub that serves: what `serve` and the tests hold."""
@@ -128,21 +138,24 @@ async def serve(config: Config) -> None:
                 wire=hub.relay is not None,
                 url=config.public_url,
             )
-            await _stopped(hub)
+            await _stopped()
     log.info("hub.stopped")
 
 
 @asynccontextmanager
 async def running(config: Config, now: clock.Clock = clock.now) -> AsyncIterator[Running]:
-    """A hub with gateway, upkeep and (where RabbitMQ is configured) relay; ends all of them, in order, at the end."""
+    """A hub with gateway, upkeep and (where RabbitMQ is configured) relay; ends all of them, in order, at the end.
+
+    Raises what ended a loop, which ends the block.
+    """
     hub = await open_hub(config, now)
     changed = asyncio.Event()
     door = relay = None
     if config.amqp_url and config.management_url:
-        door = Door(hub)
+        door = Door(hub, vhost_of(config.amqp_url))
         relay = Relay(hub, config.amqp_url, config.management_url, door, changed)
     app = make_app(hub, relay, door, changed)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app, config.host, config.port, log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30,
@@ -155,7 +168,7 @@ async def running(config: Config, now: clock.Clock = clock.now) -> AsyncIterator
             serving = group.create_task(_serve_http(server))
             loops.append(group.create_task(upkeep.run(hub)))
             loops.append(group.create_task(upkeep.watch_registry(hub, changed)))
-            while not server.started and not serving.done():
+            while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn offers no event
                 await asyncio.sleep(0.01)
             if relay is not None:
                 loops.append(group.create_task(relay.run()))
@@ -167,8 +180,18 @@ async def running(config: Config, now: clock.Clock = clock.now) -> AsyncIterator
             await app.state.committer.close()
             for loop in loops:
                 loop.cancel()
+    except BaseExceptionGroup as group_:
+        raise _cause(group_) from group_
     finally:
         await hub.ledger.close()
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error itself; it has ended all the others."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _serve_http(server: uvicorn.Server) -> None:
@@ -178,9 +201,18 @@ async def _serve_http(server: uvicorn.Server) -> None:
         raise SetupRefused(Fault("/listen", "port-taken", found=f"{server.config.host}:{server.config.port}")) from None
 
 
-async def _stopped(run: Running) -> None:
-    while run.server.started and not run.server.should_exit:
-        await asyncio.sleep(0.1)
+async def _stopped() -> None:
+    """Until SIGTERM or SIGINT; the second time they do what they always do."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    await stopped.wait()
 
 
 @contextmanager

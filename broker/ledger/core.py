@@ -85,7 +85,8 @@ async def _away() -> AsyncIterator[None]:
 
 def _is_connection_loss(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None) or ""
-    return state[:2] in ("08", "57", "53", "55")  # connection, operator intervention, resources, not in that state
+    # connection, operator intervention, resources, not in that state, rolled back for a deadlock's sake
+    return state[:2] in ("08", "57", "53", "55", "40")
 
 
 def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:

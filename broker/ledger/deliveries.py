@@ -223,8 +223,10 @@ async def withdraw_chain(c: AsyncConnection, chain: int, now: datetime) -> None:
 
 async def lapse(c: AsyncConnection, registry: Registry, now: datetime, *where: Any) -> None:
     """Decide anew about deliveries that a change may have barred: ready becomes revoked, what may still be in
-    RabbitMQ has its queue drained. `where` narrows to what the change touches."""
-    rows = (await c.execute(_with_standing().where(d.state.in_(("ready", "published")), *where))).mappings().all()
+    RabbitMQ has its queue drained. `where` narrows to what the change touches. Rows are locked as they are read: a
+    claim of the relay that has not committed yet is waited for, or it would be published unseen."""
+    query = _with_standing().where(d.state.in_(("ready", "published")), *where).order_by(d.queue, d.sequence)
+    rows = (await c.execute(query.with_for_update(of=t.deliveries))).mappings().all()
     revoked: dict[str, list[int]] = defaultdict(list)
     drains = set()
     for row in rows:

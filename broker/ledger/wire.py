@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import RowMapping, Select, and_, bindparam, delete, exists, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.delivery import at_hand_over
@@ -42,16 +42,23 @@ class Copy:
         return None if found is None else Copy(found[1], int(found[2]), int(found[3]), int(found[4]))
 
 
+def _queues() -> Select[Any]:
+    """Queues with their subscription; `waiting`: something is ready, for a member that may be handed it."""
+    s, m = t.subscriptions.c, t.members.c
+    ready = exists().where(d.queue == q.id, d.state == "ready")
+    return (
+        select(t.queues, s.member, s.name, s.removed_at, and_(m.active, ready).label("waiting"))
+        .join(t.subscriptions, s.id == q.id)
+        .join(t.members, m.id == s.member)
+    )
+
+
 async def amqp_queues(c: AsyncConnection) -> Sequence[RowMapping]:
     """Every queue that lives, or must still be drained, in RabbitMQ."""
     s = t.subscriptions.c
-    query = (
-        select(t.queues, s.member, s.name, s.removed_at)
-        .join(t.subscriptions, s.id == q.id)
-        .where(q.amqp_name.is_not(None), (s.removed_at.is_(None)) | q.declared)
-        .order_by(s.created_at)
-    )
-    return (await c.execute(query)).mappings().all()
+    query = _queues().where(q.amqp_name.is_not(None), (s.removed_at.is_(None)) | q.declared).order_by(s.created_at)
+    rows: Sequence[RowMapping] = (await c.execute(query)).mappings().all()
+    return rows
 
 
 async def set_queue(c: AsyncConnection, queue: str, **values: Any) -> None:
@@ -59,7 +66,14 @@ async def set_queue(c: AsyncConnection, queue: str, **values: Any) -> None:
 
 
 async def queue_row(c: AsyncConnection, queue: str) -> RowMapping:
-    return (await c.execute(select(t.queues).where(q.id == queue))).mappings().one()
+    row: RowMapping = (await c.execute(_queues().where(q.id == queue))).mappings().one()
+    return row
+
+
+async def outbox(c: AsyncConnection) -> int:
+    """How many deliveries wait for RabbitMQ."""
+    ready = select(func.count()).select_from(t.deliveries).join(t.queues, q.id == d.queue)
+    return int((await c.execute(ready.where(d.state == "ready", q.amqp_name.is_not(None)))).scalar_one())
 
 
 async def owner_of(c: AsyncConnection, amqp_name: str) -> RowMapping | None:
@@ -126,8 +140,8 @@ async def dead_lettered(c: AsyncConnection, copy: Copy, reason: str, now: dateti
         state = "expired"
     elif reason == "delivery_limit":
         values = {"reason": LIMIT_REASON}
-        if row["redrives"] == 0:
-            state, values = "ready", {"reason": None, "redrives": 1}
+        if row["redrives"] == 0:  # the raised attempt outdates this letter: it may come twice
+            state, values = "ready", {"reason": None, "redrives": 1, "attempt": d.attempt + 1}
     await _move(c, copy.queue, [copy.sequence], row["state"], now, state=state, **values)
     return state
 
@@ -153,6 +167,16 @@ async def lost(c: AsyncConnection, queue: str, since: datetime | None, now: date
         .values(state="ready", changed_at=now)
     )
     return int(done.rowcount)
+
+
+async def removed(c: AsyncConnection, queue: str, now: datetime) -> None:
+    """The queue of a removed subscription is gone from RabbitMQ; what was not handed over never will be."""
+    await c.execute(
+        update(t.deliveries)
+        .where(d.queue == queue, d.state == "ready")
+        .values(state="revoked", reason="subscription removed", changed_at=now)
+    )
+    await set_queue(c, queue, declared=False, drain=False)
 
 
 async def closings(c: AsyncConnection) -> Sequence[RowMapping]:

@@ -21,8 +21,10 @@ PROBE = "tidewaiter-probe"
 class Door:
     """Answers `allow` or `deny`. Also lets the relay find out whether RabbitMQ asks this very hub."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, vhost: str) -> None:
+        """`vhost`: the one that is the hub's; whatever else lives in this RabbitMQ is no business of a member."""
         self._hub = hub
+        self._vhost = vhost
         self._hub_jwk = jws.public_jwk(hub.key)
         self.probe_password = secrets.token_urlsafe(16)
         self.probed = asyncio.Event()
@@ -44,13 +46,15 @@ class Door:
         return caller.scope == "amqp" and caller.owner == username
 
     async def vhost(self, form: Mapping[str, str]) -> bool:
-        """Asked after `user`; suspended members have been refused there, and are closed by the relay."""
+        """The hub's own, for active members. Asked after `user`, on every connection."""
+        if form.get("vhost") != self._vhost:
+            return False
         async with self._hub.ledger.reading() as c:
             return (await self._hub.registry(c)).is_active(form.get("username", ""))
 
     async def resource(self, form: Mapping[str, str]) -> bool:
         """Read, on a queue, of one's own, that is not being drained."""
-        if (form.get("resource"), form.get("permission")) != ("queue", "read"):
+        if (form.get("vhost"), form.get("resource"), form.get("permission")) != (self._vhost, "queue", "read"):
             return False
         member = form.get("username", "")
         try:

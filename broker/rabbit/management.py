@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -15,11 +16,15 @@ from broker.rabbit.topology import TIMEOUT_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """`ready` and `unacknowledged` as RabbitMQ last counted them: some seconds old."""
+    """`ready` and `unacknowledged` as RabbitMQ last counted them, some seconds ago; None where it has not yet."""
 
-    ready: int
-    unacknowledged: int
-    consumers: int
+    ready: int | None
+    unacknowledged: int | None
+
+
+def vhost_of(amqp_url: str) -> str:
+    """The virtual host that an AMQP URL names (RabbitMQ's URI specification: `/` if it names none)."""
+    return unquote(urlsplit(amqp_url).path[1:]) or "/"
 
 
 class Management:
@@ -28,7 +33,7 @@ class Management:
     def __init__(self, url: str, amqp_url: str) -> None:
         """`url`: the API's base; user, password and virtual host are those of `amqp_url`."""
         parts = urlsplit(amqp_url)
-        self.vhost = unquote(parts.path[1:]) or "/"
+        self._vhost = quote(vhost_of(amqp_url), safe="")
         self._client = httpx2.AsyncClient(
             base_url=url,
             auth=(unquote(parts.username or "guest"), unquote(parts.password or "guest")),
@@ -44,28 +49,43 @@ class Management:
         await self._client.aclose()
 
     async def check(self) -> None:
-        """Raises WireRefused if there is no management API, or it does not know us as an administrator."""
+        """Raises WireRefused if what answers is no management API, or does not know us as an administrator."""
+        answer = await self._client.get("/api/whoami")
+        if answer.status_code >= 500:
+            answer.raise_for_status()
         try:
-            answer = await self._client.get("/api/whoami")
-        except httpx2.HTTPError as error:
-            raise WireRefused(
-                Fault("/rabbitmq_management_url", "no-management", found=str(self._client.base_url))
-            ) from error
-        tags = answer.json().get("tags", "") if answer.status_code == 200 else ""
-        if "administrator" not in tags:
+            tags = answer.json().get("tags", "") if answer.status_code == 200 else None
+        except (ValueError, AttributeError):
+            raise self.missing() from None
+        if tags is None or "administrator" not in tags:
             raise WireRefused(Fault("/amqp_url", "not-administrator", found=str(answer.status_code)))
 
+    def missing(self) -> WireRefused:
+        """What is said when RabbitMQ is there and its management API is not."""
+        return WireRefused(Fault("/rabbitmq_management_url", "no-management", found=str(self._client.base_url)))
+
+    async def queues(self) -> dict[str, Mapping[str, Any]]:
+        """name -> {`arguments`, `effective_policy_definition`} of every queue in the virtual host."""
+        columns = {"columns": "name,arguments,effective_policy_definition"}
+        answer = await self._client.get(f"/api/queues/{self._vhost}", params=columns)
+        answer.raise_for_status()
+        return {queue["name"]: queue for queue in answer.json()}
+
     async def depth(self, queue: str) -> Depth:
-        """Counts of one queue. A queue without statistics yet counts as empty."""
-        answer = await self._client.get(f"/api/queues/{quote(self.vhost, safe='')}/{quote(queue, safe='')}")
+        answer = await self._client.get(f"/api/queues/{self._vhost}/{quote(queue, safe='')}")
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
-        return Depth(found.get("messages_ready", 0), found.get("messages_unacknowledged", 0), found.get("consumers", 0))
+        return Depth(found.get("messages_ready"), found.get("messages_unacknowledged"))
 
-    async def close_connections(self, member: str) -> None:
-        """Close every connection of the member. What it held unacknowledged is back in its queues at once."""
-        answer = await self._client.delete(
-            f"/api/connections/username/{quote(member, safe='')}", headers={"X-Reason": "access has changed"}
-        )
+    async def close_connections(self, member: str) -> int:
+        """Close every connection of the member; returns how many there were. What it held unacknowledged is back in
+        its queues once none is left."""
+        at = f"/api/connections/username/{quote(member, safe='')}"
+        open_ones = await self._client.get(at)
+        if open_ones.status_code == 404:
+            return 0
+        open_ones.raise_for_status()
+        answer = await self._client.delete(at, headers={"X-Reason": "access has changed"})
         if answer.status_code != 404:
             answer.raise_for_status()
+        return len(open_ones.json())

@@ -16,6 +16,26 @@ from broker import clock
 from broker.ledger.wire import Copy
 from broker.rabbit.topology import TIMEOUT_SECONDS
 
+MAX_EXPIRATION_SECONDS = 40 * 86_400
+"""RabbitMQ closes the channel over a TTL it finds too long. Beyond this a message carries none: the ledger knows."""
+
+
+class _Wide(int):
+    """An integer that travels as int64 (or, narrower, int32), as the wire contract says, whatever its value.
+
+    pamqp writes the smallest AMQP type whose upper bound is not below the value; a client in a typed language would
+    get another type for 127 than for 128. So it is not below any bound but that of its own type.
+    """
+
+    bound = 2**63 - 1
+
+    def __le__(self, other: int) -> bool:
+        return other >= self.bound
+
+
+class _Narrow(_Wide):
+    bound = 2**31 - 1
+
 
 class Published(Enum):
     CONFIRMED = "confirmed"
@@ -33,16 +53,16 @@ def copy_of(row: RowMapping) -> Copy:
 
 
 def message_of(row: RowMapping, public_url: str, now: datetime) -> Message:
-    """Body and properties as product's wire contract has them; `expiration` in seconds, only if the message expires."""
+    """Body and properties as product's wire contract has them; `expiration` in seconds, if the message expires soon."""
     address = f"{row['originator']}:{row['id']}"
     headers: dict[str, str | int | bool] = {
         "tw-delivery": f"{row['queue']}-{row['sequence']}",
         "tw-address": address,
         "tw-rule": row["rule"],
         "tw-status": row["status"],
-        "tw-sequence": row["sequence"],
-        "tw-round": row["round"],
-        "tw-count": row["count"] + 1,
+        "tw-sequence": _Wide(row["sequence"]),
+        "tw-round": _Narrow(row["round"]),
+        "tw-count": _Narrow(row["count"] + 1),
         "tw-duties": row["duties"],
         "tw-projection": False,
         "ce-specversion": "1.0",
@@ -54,7 +74,7 @@ def message_of(row: RowMapping, public_url: str, now: datetime) -> Message:
     }
     if row["traceparent"]:
         headers["traceparent"] = row["traceparent"]
-    expires = row["expires_at"]
+    left = None if row["expires_at"] is None else (row["expires_at"] - now).total_seconds()
     return Message(
         row["jws"].encode("ascii"),
         message_id=copy_of(row).message_id,
@@ -62,7 +82,7 @@ def message_of(row: RowMapping, public_url: str, now: datetime) -> Message:
         timestamp=row["accepted_at"],
         content_type="application/jose",
         delivery_mode=DeliveryMode.PERSISTENT,
-        expiration=None if expires is None else max((expires - now).total_seconds(), 0.001),
+        expiration=None if left is None or left > MAX_EXPIRATION_SECONDS else max(left, 0.001),
         headers=dict(headers),
     )
 

@@ -14,6 +14,7 @@ A message's TTL acts only at the head of a queue, so that expiry is decided by t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractQueue
@@ -24,7 +25,7 @@ DEAD = "tw.dead"
 WINDOW = 10_000
 """Deliveries of one queue that may be in RabbitMQ at a time; the rest waits in the ledger."""
 
-MEMBER_QUEUE: Mapping[str, str | int] = {
+MEMBER_QUEUE: dict[str, str | int] = {
     "x-queue-type": "quorum",
     "x-delivery-limit": MAX_COUNT,
     "x-dead-letter-exchange": DEAD,
@@ -32,7 +33,12 @@ MEMBER_QUEUE: Mapping[str, str | int] = {
     "x-overflow": "reject-publish",
     "x-max-length": 2 * WINDOW,
 }
-DEAD_QUEUE: Mapping[str, str | int] = {"x-queue-type": "quorum"}
+DEAD_QUEUE: dict[str, str | int] = {"x-queue-type": "quorum"}
+HARMFUL_POLICIES = (
+    "message-ttl", "expires", "max-length", "max-length-bytes", "overflow", "delivery-limit", "dead-letter-exchange",
+    "dead-letter-routing-key", "dead-letter-strategy",
+)  # fmt: skip
+"""What a policy must not say of a member's queue, unless it says what we say: it would drop what we take as delivered."""
 
 TIMEOUT_SECONDS = 10
 """For every call to RabbitMQ: under a memory alarm, or for a queue without a leader, it would never answer."""
@@ -48,3 +54,11 @@ async def declare_dead_letters(channel: AbstractChannel) -> AbstractQueue:
 async def declare_member_queue(channel: AbstractChannel, name: str) -> AbstractQueue:
     """Raises aio_pika ChannelPreconditionFailed if it stands there with other arguments."""
     return await channel.declare_queue(name, durable=True, arguments=dict(MEMBER_QUEUE), timeout=TIMEOUT_SECONDS)
+
+
+def differences(standing: Mapping[str, Any]) -> list[str]:
+    """What is not as wanted about a member's queue, as the management API shows it (arguments, effective policy)."""
+    arguments = standing.get("arguments") or {}
+    policy = standing.get("effective_policy_definition") or {}
+    found = [key for key in sorted({*arguments, *MEMBER_QUEUE}) if arguments.get(key) != MEMBER_QUEUE.get(key)]
+    return found + [f"policy {key}" for key in HARMFUL_POLICIES if key in policy and policy[key] != MEMBER_QUEUE.get(f"x-{key}")]

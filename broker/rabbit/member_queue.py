@@ -1,0 +1,282 @@
+"""One member's queue in RabbitMQ, seen from the hub: filled from the outbox, watched, drained, deleted.
+
+The ledger is the outbox: a delivery is claimed (committed), published, and marked on its confirm. Whatever happens in
+between, it is still `ready` and is published again, recognisable by address and round.
+
+A queue that does not answer holds up the channel that speaks with it (measured on 3.10: a single publish does), so that
+each queue publishes on a channel of its own; a failure throws the channel away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import ChannelNotFoundEntity
+from sqlalchemy import RowMapping
+
+from broker import metrics
+from broker.hub import Hub
+from broker.ledger import wire
+from broker.ledger.wire import Copy
+from broker.logs import log
+from broker.rabbit import topology
+from broker.rabbit.connections import Connections, abandon
+from broker.rabbit.management import Management
+from broker.rabbit.publish import Published, copy_of, publish_all
+from broker.rabbit.topology import TIMEOUT_SECONDS, WINDOW
+
+TOGETHER = 200
+"""Publishes of one queue in flight at a time. RabbitMQ stops reading a connection on which a channel has 400 waiting."""
+SWEEP_SECONDS = 10.0
+"""How often a queue's existence and emptiness are checked."""
+STATISTICS_SECONDS = 15
+"""RabbitMQ's counts may be this old: what was published later than that before a count of zero may still be there."""
+FULL_SECONDS = 1.0
+"""Pause before another look at a queue whose window is full."""
+DRAIN_TOGETHER = 500
+DRAIN_QUIET_SECONDS = 0.2
+"""A drained queue that sends nothing for so long is asked whether it is empty."""
+NOBODY_READS_SECONDS = 5
+
+
+class After(Enum):
+    """What a round has left to do."""
+
+    MORE = "more"
+    NOTHING = "nothing"
+    GONE = "gone"
+    """The queue is no more, in RabbitMQ and for the relay."""
+
+
+@dataclass
+class MemberQueue:
+    """What is remembered of a queue while a connection lasts; everything else is in the ledger."""
+
+    hub: Hub
+    connections: Connections
+    management: Management
+    row: RowMapping
+    suspect: bool = False
+    """Its last round failed: one delivery is tried alone before more are risked to be sent twice."""
+    sampled: int = 0
+    published_since: int = 0
+    checked_at: float = float("-inf")
+    channel: AbstractChannel | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    @property
+    def name(self) -> str:
+        """In RabbitMQ."""
+        return str(self.row["amqp_name"])
+
+    @property
+    def must_close(self) -> bool:
+        """A right was lost: nothing else of this queue is as urgent."""
+        return bool(self.row["drain"] or self.row["removed_at"])
+
+    async def look(self) -> None:
+        """What the ledger says of the queue now."""
+        async with self.hub.ledger.reading() as c:
+            self.row = await wire.queue_row(c, self.id)
+
+    async def step(self) -> After:
+        """One round: drain it, or see that it is there, or publish."""
+        await self.look()
+        if self.row["drain"]:
+            await self._drain()
+            return After.MORE
+        if self.row["removed_at"]:
+            await self._delete()
+            return After.GONE
+        if asyncio.get_running_loop().time() - self.checked_at > SWEEP_SECONDS:
+            await self._check()
+        if not self.row["waiting"]:
+            return After.NOTHING
+        room = await self._room()
+        if room <= 0:
+            await asyncio.sleep(FULL_SECONDS)
+            return After.MORE
+        return await self._publish(1 if self.suspect else min(room, TOGETHER))
+
+    async def failed(self) -> None:
+        """A round has failed: trust nothing that was remembered."""
+        self.suspect = True
+        self.checked_at = float("-inf")
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Give the publishing channel back: a connection has some 2,000 of them."""
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            await abandon(channel)
+
+    # ── filling ──
+
+    async def _publish(self, limit: int) -> After:
+        if self.channel is None:
+            self.channel = await asyncio.wait_for(self.connections.writing(), TIMEOUT_SECONDS)
+        now = self.hub.now()
+        async with self.hub.ledger.accepting() as c:
+            rows = await wire.claim(c, await self.hub.registry(c), self.id, limit, now)
+        if not rows:
+            return After.NOTHING
+        self.published_since += len(rows)
+        results = await publish_all(self.channel.default_exchange, self.name, rows, self.hub.public_url, now)
+        good = [copy_of(row) for row, result in zip(rows, results, strict=True) if result is Published.CONFIRMED]
+        async with self.hub.ledger.accepting() as c:
+            await wire.confirmed(c, good, self.hub.now())
+        metrics.published.inc(len(good))
+        if len(good) < len(rows):
+            metrics.publish_failures.inc(len(rows) - len(good))
+            bad = next(result for result in results if result is not Published.CONFIRMED)
+            raise ConnectionError(f"{len(rows) - len(good)} of {len(rows)} not confirmed: {bad.value}")
+        self.suspect = False
+        log.info("delivery.published", queue=self.id, member=self.row["member"], deliveries=len(good))
+        return After.MORE
+
+    async def _room(self) -> int:
+        """How many more the window admits: what was there at the last look, plus what was published since."""
+        room = WINDOW - self.sampled - self.published_since
+        if room >= TOGETHER:
+            return room
+        await self._sample()
+        return WINDOW - self.sampled - self.published_since
+
+    # ── watching ──
+
+    async def _ready(self) -> int:
+        """Messages that wait for a consumer. A queue that does not answer says 0. Raises ChannelNotFoundEntity."""
+        async with self.connections.asking() as channel:
+            state = await channel.declare_queue(self.name, passive=True, timeout=TIMEOUT_SECONDS)
+        return state.declaration_result.message_count or 0
+
+    async def _sample(self) -> bool:
+        """Count ready (exact) and unacknowledged (some seconds old). True if nothing at all was counted."""
+        before = self.published_since
+        depth = await self.management.depth(self.name)
+        ready = await self._ready()
+        self.sampled = ready + (depth.unacknowledged or 0)
+        self.published_since -= before
+        return (ready, depth.ready, depth.unacknowledged, self.published_since) == (0, 0, 0, 0)
+
+    async def _check(self) -> None:
+        """The queue exists; if it was lost, what it may have held is ready again. Remember when it was seen empty."""
+        now = self.hub.now()
+        try:
+            await self._ready()
+        except ChannelNotFoundEntity:
+            await self._make()
+        if await self._sample() and await self._is_empty():
+            async with self.hub.ledger.accepting() as c:
+                await wire.set_queue(c, self.id, empty_at=now - timedelta(seconds=STATISTICS_SECONDS))
+        self.checked_at = asyncio.get_running_loop().time()
+
+    async def _is_empty(self) -> bool:
+        """The queue itself says that nothing waits: counts may come from a queue that does not answer."""
+        async with self.connections.reading(1) as channel:
+            queue = await channel.get_queue(self.name, ensure=False)
+            message = await queue.get(fail=False, timeout=TIMEOUT_SECONDS)
+            if message is not None:
+                await message.reject(requeue=True)
+            return message is None
+
+    async def _make(self) -> None:
+        async with self.connections.asking() as channel:
+            await topology.declare_member_queue(channel, self.name)
+        async with self.hub.ledger.accepting() as c:
+            row = await wire.queue_row(c, self.id)
+            if row["declared"]:
+                again = await wire.lost(c, self.id, row["empty_at"], self.hub.now())
+                log.warning("queue.lost", queue=self.id, member=row["member"], ready_again=again)
+            generation = row["generation"] + (1 if row["declared"] else 0)
+            await wire.set_queue(c, self.id, declared=True, generation=generation)
+        self.sampled = self.published_since = 0
+        await self.look()
+
+    # ── emptying ──
+
+    async def _drain(self) -> None:
+        """Close the member's connections, take everything out (ledger first, then RabbitMQ), open again.
+
+        Access is denied already: the order to drain is a committed flag that `access.Door` reads. The flag falls only
+        when the queue itself has said that it is empty and that it has what was acknowledged; a crash before that
+        drains again.
+        """
+        taken = 0
+        await self._nobody_reads()
+        try:
+            await self._ready()
+        except ChannelNotFoundEntity:
+            await self._make()
+        async with self.connections.reading(DRAIN_TOGETHER) as channel:
+            queue = await channel.get_queue(self.name, ensure=False)
+            while batch := await self._out(queue):
+                taken += batch
+        async with self.hub.ledger.accepting() as c:
+            await wire.set_queue(c, self.id, drain=False, empty_at=self.hub.now())
+        self.sampled = self.published_since = 0
+        metrics.drains.inc()
+        log.info("queue.drained", queue=self.id, member=self.row["member"], taken=taken)
+
+    async def _nobody_reads(self) -> None:
+        """No connection of the member is left, and the queue has no consumer."""
+        member = self.row["member"]
+        async with asyncio.timeout(NOBODY_READS_SECONDS), self.connections.asking() as channel:
+            while True:
+                if not await self.management.close_connections(member):
+                    try:
+                        state = await channel.declare_queue(self.name, passive=True, timeout=TIMEOUT_SECONDS)
+                    except ChannelNotFoundEntity:
+                        return
+                    if not state.declaration_result.consumer_count:
+                        return
+                await asyncio.sleep(0.02)
+
+    async def _out(self, queue: AbstractQueue) -> int:
+        """Consume until nothing more comes; how many came. 0 is the queue's own word: `basic.get` found nothing, after
+        `basic.cancel` had it write down what was acknowledged."""
+        arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        taken = 0
+        last = await queue.get(fail=False, timeout=TIMEOUT_SECONDS)
+        if last is None:
+            return 0
+        await self._into_ledger([last])
+        tag = await queue.consume(arrived.put, timeout=TIMEOUT_SECONDS)
+        while batch := await _together(arrived):
+            await self._into_ledger(batch)
+            taken += len(batch)
+        await queue.cancel(tag, timeout=TIMEOUT_SECONDS)
+        return taken + 1
+
+    async def _into_ledger(self, batch: list[AbstractIncomingMessage]) -> None:
+        copies = [copy for message in batch if (copy := Copy.read(message.message_id))]
+        async with self.hub.ledger.accepting() as c:
+            await wire.drained(c, await self.hub.registry(c), copies, self.hub.now())
+        await batch[-1].ack(multiple=True)
+
+    async def _delete(self) -> None:
+        """The subscription was removed, and what it had in RabbitMQ is drained."""
+        if self.row["declared"]:
+            async with self.connections.asking() as channel:
+                await channel.queue_delete(self.name, timeout=TIMEOUT_SECONDS)
+        async with self.hub.ledger.accepting() as c:
+            await wire.removed(c, self.id, self.hub.now())
+        await self.rest()
+
+
+async def _together(arrived: asyncio.Queue[AbstractIncomingMessage]) -> list[AbstractIncomingMessage]:
+    """Up to DRAIN_TOGETHER messages; what comes within DRAIN_QUIET_SECONDS of the one before belongs together."""
+    batch: list[AbstractIncomingMessage] = []
+    while len(batch) < DRAIN_TOGETHER:
+        try:
+            batch.append(await asyncio.wait_for(arrived.get(), DRAIN_QUIET_SECONDS))
+        except TimeoutError:
+            break
+    return batch

@@ -1,0 +1,100 @@
+"""What must be so before anything is published: RabbitMQ is set up as we need it, or the hub does not start.
+
+    1  it takes the hub's own user                         login-refused
+    2  its management API answers, to an administrator     no-management, not-administrator
+    3  its HTTP authentication back end asks this hub      not-asked
+    4  `tw.dead` and the queues stand as wanted, and no policy says otherwise      queue-arguments
+
+A RabbitMQ that is away, or goes away meanwhile, is refused nothing: it is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import aio_pika
+import httpx2
+from aio_pika.exceptions import (
+    AMQPConnectionError,
+    ChannelPreconditionFailed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+
+from broker.errors import Fault, WireRefused
+from broker.rabbit import topology
+from broker.rabbit.access import PROBE, Door
+from broker.rabbit.connections import Connections
+from broker.rabbit.management import Management
+from broker.rabbit.topology import TIMEOUT_SECONDS
+
+TRIES = 5
+"""Looks at a management API that does not answer, a second apart, before it is taken for missing."""
+
+
+def not_let_in(error: BaseException) -> bool:
+    """RabbitMQ is there and refused a login, or (it then closes where OpenOk is due) a virtual host."""
+    return isinstance(error, InvalidFrameError) or (
+        isinstance(error, ProbableAuthenticationError) and "ACCESS_REFUSED" in str(error)
+    )
+
+
+def login_refused(amqp_url: str) -> WireRefused:
+    """Step 1."""
+    parts = urlsplit(amqp_url)
+    return WireRefused(Fault("/amqp_url", "login-refused", found=f"{parts.username}@{parts.hostname}{parts.path}"))
+
+
+async def prove(
+    connections: Connections, management: Management, door: Door, amqp_url: str, queues: Iterable[str]
+) -> None:
+    """Steps 2 to 4; `queues` are the names that should stand there. Raises WireRefused, or what says that it is away."""
+    await _managed(connections, management)
+    await _asked(door, amqp_url)
+    await _stands(connections, management, queues)
+
+
+async def _managed(connections: Connections, management: Management) -> None:
+    """Step 2. That nobody answers counts only while AMQP does."""
+    for _ in range(TRIES):
+        try:
+            return await management.check()
+        except httpx2.HTTPError:
+            await asyncio.sleep(1)
+            async with connections.asking():
+                pass
+    raise management.missing()
+
+
+async def _asked(door: Door, amqp_url: str) -> None:
+    """Step 3: make RabbitMQ ask somebody about a stranger, and see that it is us."""
+    scheme, _, rest = amqp_url.partition("://")
+    stranger = f"{scheme}://{PROBE}:{door.probe_password}@{rest.rpartition('@')[2]}"
+    try:
+        await (await aio_pika.connect(stranger, timeout=TIMEOUT_SECONDS)).close()
+    except AMQPConnectionError as error:
+        if not door.probed.is_set() and not not_let_in(error):
+            raise  # it went away: nothing is proved
+    if not door.probed.is_set():
+        raise WireRefused(Fault("/amqp_url", "not-asked"))
+
+
+async def _stands(connections: Connections, management: Management, queues: Iterable[str]) -> None:
+    """Step 4: effective arguments against the wanted ones; queues that are missing are made later."""
+    try:
+        async with connections.asking() as channel:
+            await topology.declare_dead_letters(channel)
+    except ChannelPreconditionFailed as error:
+        raise _differs(topology.DEAD, topology.DEAD_QUEUE, str(error)) from None
+    standing = await management.queues()
+    for name in queues:
+        if name in standing and topology.differences(standing[name]):
+            raise _differs(name, topology.MEMBER_QUEUE, ", ".join(topology.differences(standing[name])))
+
+
+def _differs(name: str, wanted: object, why: str) -> WireRefused:
+    assert isinstance(wanted, dict)
+    allowed = tuple(f"{key}={value}" for key, value in wanted.items())
+    return WireRefused(Fault("/amqp_url", "queue-arguments", found=name, allowed=allowed), detail=f"{name}: {why}")
