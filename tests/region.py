@@ -255,5 +255,7 @@ SEIZURE: dict[str, Any] = {
     "form": "simplified",
     "heading": "tobacco",
     "place": {"country": "CL"},
-    "goods": [{"role": "found", "hs": "240220", "description": "Cigarettes"}],
+    "goods": [
+        {"side": "found", "hs": "240220", "description": "Cigarettes", "quantity": {"value": "120000", "unit": "stick"}},
+    ],
 }
