@@ -1,11 +1,12 @@
 """Consuming a queue from RabbitMQ (AMQP 0-9-1) with aio-pika (the extra `amqp`), under our own supervision.
 
-    async for delivery in consume(client, "amqps://mq.example.org", name):
-        if delivery.key not in seen:
-            payload = await client.believe(delivery.compact)
-            ...                                     # store it and commit
-            seen.add(delivery.key)
-        await delivery.ack()                        # only now may RabbitMQ forget it
+    async with aclosing(consume(client, "amqps://mq.example.org", name)) as deliveries:
+        async for delivery in deliveries:
+            if delivery.key not in seen:
+                payload = await client.believe(delivery.compact)
+                ...                                     # store it and commit
+                seen.add(delivery.key)
+            await delivery.ack()                        # only now may RabbitMQ forget it
 
 Each connection has a fresh token of scope `amqp` as its password. A refusal or a closed connection is no fault: the hub
 closes them when rights change. After a pause that grows to half a minute the next connection is tried, for ever.
@@ -16,12 +17,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from broker.door import Unreachable
 from broker.errors import SetupRefused
 
 if TYPE_CHECKING:
@@ -108,11 +110,11 @@ async def amqp_name(client: Client, queue: str) -> str:
 
 async def consume(
     client: Client, amqp_url: str, name: str, *, prefetch: int = PREFETCH, told: Callable[[str], None] = lambda text: None
-) -> AsyncIterator[Consumed]:
+) -> AsyncGenerator[Consumed, None]:
     """Deliveries of the queue `name` (its AMQP name), for ever, in order but for redeliveries.
 
     `amqp_url`: amqp(s)://host:port/vhost without credentials. `told` hears why a connection ended.
-    Raises SetupRefused without aio-pika, Problem when the hub gives no token.
+    Raises SetupRefused without aio-pika, Problem when the hub gives no token. Close it (`aclosing`) when leaving early.
     """
     try:
         import aio_pika  # noqa: F401 - the extra may not be installed
@@ -125,17 +127,18 @@ async def consume(
     while True:
         since = loop.time()
         try:
-            async for delivery in _connection(client, amqp_url, name, prefetch):
-                yield delivery
+            async with aclosing(_connection(client, amqp_url, name, prefetch)) as deliveries:
+                async for delivery in deliveries:
+                    yield delivery
             told("RabbitMQ closed the connection or took the consumer away")
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        except (AMQPError, Unreachable, OSError, TimeoutError, RuntimeError) as error:
             told(f"{type(error).__name__}: {error}")
         pause = PAUSE_SECONDS[0] if loop.time() - since > STEADY_SECONDS else pause
         await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
         pause = min(2 * pause, PAUSE_SECONDS[1])
 
 
-async def _connection(client: Client, amqp_url: str, name: str, prefetch: int) -> AsyncIterator[Consumed]:
+async def _connection(client: Client, amqp_url: str, name: str, prefetch: int) -> AsyncGenerator[Consumed, None]:
     """Deliveries over one connection, until it ends."""
     import aio_pika
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from broker.commands.speak import note
+
 if TYPE_CHECKING:
     from broker.client import Client
     from broker.config import Config
@@ -60,7 +62,17 @@ def client_of(url: str | None, member: str | None, key: Path | None) -> Client:
     from broker.commands.failures import language
 
     address, who, file = given(url, "url"), given(member, "member"), given(key, "key")
+    warn_of_plain_text(address)
     return Client(address, who, load_key(file), language=language())
+
+
+def warn_of_plain_text(url: str) -> None:
+    """Say that a hub elsewhere is spoken to without encryption."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        note(f"warning: {parts.hostname} is reached without TLS: anybody on the way can read messages and tokens")
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

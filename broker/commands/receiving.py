@@ -15,6 +15,7 @@ from broker.commands.speak import REFUSED, answer, clean, note, say, table
 
 if TYPE_CHECKING:
     from broker.client import Client, Delivery
+    from broker.consume import Consumed
 
 BATCH = 20
 WAIT_SECONDS = 20
@@ -22,6 +23,10 @@ LATER_SECONDS = 60
 """A message whose key is not in the directory is offered again after this: it may have been enrolled a moment ago."""
 AWAY_SECONDS = (2.0, 30.0)
 
+Amqp = Annotated[
+    str | None,
+    typer.Option("--amqp-url", envvar="TIDEWAITER_AMQP", help="amqps://host, for a queue of delivery amqp; or TIDEWAITER_AMQP."),
+]
 Acknowledge = Annotated[str | None, typer.Option("--acknowledge", help="Sign an acknowledgement: received, read ...")]
 
 
@@ -148,42 +153,103 @@ def _flush() -> None:
     sys.stdout.flush()  # what was printed is out before anything is settled
 
 
+async def wire_of(client: Client, queue: str, amqp_url: str | None) -> str | None:
+    """Where to consume a queue of delivery amqp; None for one that is leased over HTTPS. Raises Usage."""
+    if not any(own["name"] == queue and own.get("amqp_name") for own in await client.queues()):
+        return None
+    if amqp_url is None:
+        raise options.Usage(f"{queue} is a queue in RabbitMQ: give its address with --amqp-url.")
+    return amqp_url
+
+
+async def over_amqp(
+    client: Client, amqp_url: str, queue: str, handle: Callable[[Consumed], Awaitable[str]], acknowledge: str | None,
+    limit: int | None = None,
+) -> None:  # fmt: skip
+    """Consume for ever (or `limit` deliveries); `handle` answers accept, release or reject. A hub that is away is waited for."""
+    from contextlib import aclosing
+
+    from broker import consume as wire
+    from broker.door import Unreachable
+
+    seen, number = wire.Seen(), 0
+    name = await wire.amqp_name(client, queue)
+    async with aclosing(wire.consume(client, amqp_url, name, told=lambda text: note(clean(text)))) as deliveries:
+        async for delivery in deliveries:
+            try:
+                outcome = "accept" if delivery.key in seen else await handle(delivery)
+                if outcome == "accept" and acknowledge:
+                    await acknowledge_leniently(client, delivery.compact, acknowledge)
+            except Unreachable as error:
+                note(f"{clean(error)}: trying again")
+                await asyncio.sleep(AWAY_SECONDS[0])
+                outcome = "release"
+            if outcome == "accept":
+                number += delivery.key not in seen
+                seen.add(delivery.key)
+                await delivery.ack()
+            else:
+                note(f"{clean(delivery.address)}: {outcome}")
+                await (delivery.requeue() if outcome == "release" else delivery.reject())
+            if limit is not None and number >= limit:
+                return
+
+
 def consume(
-    queue: Annotated[str, typer.Argument(metavar="QUEUE", help="A subscription of yours with delivery amqp.")],
-    amqp_url: Annotated[str, typer.Option("--amqp-url", envvar="TIDEWAITER_AMQP", help="amqps://host, without credentials.")],
+    queue: Annotated[str, typer.Argument(metavar="QUEUE")],
+    amqp_url: Amqp = None,
     acknowledge: Acknowledge = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Over AMQP, stop after so many.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Over HTTPS, stop when the queue is empty.")] = False,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Print each verified delivery as one line of JSON, then settle it. Runs until stopped; reconnects by itself."""
+    """Print each verified delivery as one line of JSON, then settle it. Runs until stopped, over AMQP or HTTPS."""
 
     async def work() -> None:
-        from broker import consume as wire
+        from broker import client as sdk
         from broker.errors import BrokerError
 
-        seen, number = wire.Seen(), 0
         async with options.client_of(url, member, key) as client:
-            name = await wire.amqp_name(client, queue)
-            async for delivery in wire.consume(client, amqp_url, name, told=lambda text: note(clean(text))):
-                if delivery.key not in seen:
-                    try:
-                        payload = await client.believe(delivery.compact)
-                    except BrokerError as error:
-                        note(f"{clean(delivery.address)}: not believed: {error.rule}")
-                        await delivery.reject()
-                        continue
-                    line = {name: value for name, value in delivery.headers.items() if isinstance(value, str | int | bool)}
-                    say(json.dumps({**line, "message": delivery.compact, "payload": payload}, ensure_ascii=False))
-                    _flush()
-                    seen.add(delivery.key)
-                    number += 1
-                if acknowledge:
-                    await acknowledge_leniently(client, delivery.compact, acknowledge)
-                await delivery.ack()
-                if limit is not None and number >= limit:
-                    return
+
+            async def leased(delivery: Delivery) -> dict[str, Any]:
+                try:
+                    payload = await client.believe(delivery.message)
+                except BrokerError as error:
+                    note(f"{delivery.delivery_id}: not believed: {error.rule}")
+                    if error.rule == "key-unknown":
+                        return sdk.release(delivery, LATER_SECONDS)
+                    return sdk.reject(delivery, f"not believed: {error.rule}")
+                d = delivery
+                _line(d.delivery_id, d.sequence, d.round, d.duties, d.rule, d.message, payload)
+                return sdk.accept(delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None)
+
+            async def consumed(delivery: Consumed) -> str:
+                try:
+                    payload = await client.believe(delivery.compact)
+                except BrokerError as error:
+                    note(f"{clean(delivery.address)}: not believed: {error.rule}")
+                    return "release" if error.rule == "key-unknown" else "reject"
+                h = delivery.headers
+                duties, rule = str(h.get("tw-duties")).split(","), h.get("tw-rule")
+                _line(h.get("tw-delivery"), h.get("tw-sequence"), h.get("tw-round"), duties, rule, delivery.compact, payload)
+                return "accept"
+
+            broker = await wire_of(client, queue, amqp_url)
+            if broker is None:
+                await work_off(client, queue, leased, once=once)
+            else:
+                await over_amqp(client, broker, queue, consumed, acknowledge, limit)
 
     options.run(work())
+
+
+def _line(delivery: Any, sequence: Any, round: Any, duties: Sequence[str], rule: Any, message: str, payload: dict[str, Any]) -> None:
+    """One delivery on one line, the same over AMQP and HTTPS; out before anything is settled."""
+    header = payload["header"]
+    shown = {"address": f"{header['originator']}:{header['id']}", "delivery": delivery, "sequence": sequence, "round": round,
+             "duties": list(duties), "rule": rule, "message": message, "payload": payload}  # fmt: skip
+    say(json.dumps(shown, ensure_ascii=False))
+    _flush()
 
 
 def echo(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES = 262_144
 SUFFIXES = (".json", ".jws")
+NOT_MESSAGES = (".receipt.jws", ".refusal.jws")
 REUSE_SECONDS = 6 * 86_400
 """Octets signed longer ago are signed anew: the hub takes a signing time up to seven days old."""
 LIST_REFUSALS = 50
@@ -79,9 +80,9 @@ async def _submit(
     from broker.commands.failures import language
 
     signing = options.load_key(key) if key is not None else None
-    who = member or ""
-    total = _count(paths)
-    async with Client(options.given(url, "url"), who, signing, language()) as client:
+    address, total = options.given(url, "url"), _count(paths)
+    options.warn_of_plain_text(address)
+    async with Client(address, member or "", signing, language()) as client:
         items = _Remembered(_items(paths, signing, folder, summary))
         with progress("submitting", total) as advance:
             async for posted in client.post_many(item.compact for item in items):
@@ -106,6 +107,8 @@ async def _take(client: Client, item: Item, posted: Posted, folder: Path | None,
     if posted.receipt is None:
         assert posted.problem is not None
         summary.refuse(item.source, posted.problem.code, posted.problem.errors, posted.problem.detail or posted.problem.title)
+        if folder is not None and isinstance(posted.problem.body.get("refusal"), str):
+            _keep_refusal(folder, str(posted.problem.body["refusal"]))
         return
     if posted.receipt.repeat:
         summary.repeated += 1
@@ -130,6 +133,15 @@ async def _keep(client: Client, posted: Posted, folder: Path) -> None:
     name = posted.receipt.message.replace(":", "_")
     write_durably(folder / f"{name}.jws", (compact + "\n").encode())
     write_durably(folder / f"{name}.receipt.jws", (posted.receipt.compact + "\n").encode())
+
+
+def _keep_refusal(folder: Path, refusal: str) -> None:
+    """The hub's signed statement that another message stands at this address."""
+    from broker import jws
+    from broker.commands.watching import write_durably
+
+    token = jws.read(refusal.encode("ascii", "replace"), typ=jws.TYP_REFUSAL)
+    write_durably(folder / f"{jws.digest(refusal)}.refusal.jws", (token.compact + "\n").encode())
 
 
 def _tell(summary: Summary, as_json: bool) -> None:
@@ -163,7 +175,7 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
         return
     for found in sorted(path.rglob("*")):
-        if found.suffix in SUFFIXES and not found.name.endswith(".receipt.jws") and found.is_file():
+        if found.suffix in SUFFIXES and not found.name.endswith(NOT_MESSAGES) and found.is_file():
             yield found
 
 

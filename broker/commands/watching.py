@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from broker.commands import options
+from broker.commands import options, receiving
 from broker.commands.speak import answer, clean, note
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def watch(
     into: Annotated[Path, typer.Option("--into", help="The folder; it is made if need be.", metavar="DIR")],
     once: Annotated[bool, typer.Option("--once", help="Stop when the queue is empty.")] = False,
     acknowledge: Annotated[str | None, typer.Option("--acknowledge", help="Sign an acknowledgement: received, read ...")] = None,
-    amqp_url: Annotated[
-        str | None, typer.Option("--amqp-url", envvar="TIDEWAITER_AMQP", help="For a queue of delivery amqp.")
-    ] = None,
+    amqp_url: receiving.Amqp = None,
     language: Annotated[str | None, typer.Option("--language", help="Of the pages: en or es.")] = None,
     lease_seconds: Annotated[int, typer.Option("--lease-seconds", min=1, help="For writing twenty messages.")] = 120,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
@@ -100,7 +98,6 @@ def watch(
 
     async def work() -> None:
         from broker.client import accept, reject, release
-        from broker.commands import receiving
         from broker.errors import BrokerError
 
         async with options.client_of(url, member, key) as client:
@@ -125,30 +122,26 @@ def watch(
                 note(f"{delivery.delivery_id}: {clean(why)}")
                 return release(delivery, receiving.LATER_SECONDS) if outcome == "release" else reject(delivery, why)
 
-            if amqp_url is None or queue == "inbox":
+            broker = await receiving.wire_of(client, queue, amqp_url)
+            if broker is None:
                 await receiving.work_off(client, queue, leased, once=once, lease_seconds=lease_seconds)
             else:
-                await _consume(client, amqp_url, queue, one, acknowledge)
+                await _consume(client, broker, queue, one, acknowledge)
 
     options.run(work())
     answer({"kept": kept}, f"{len(kept)} messages in {into}", as_json)
 
 
 async def _consume(client: Client, amqp_url: str, queue: str, one: Any, acknowledge: str | None) -> None:
-    from broker.consume import amqp_name, consume
+    from broker.commands.receiving import over_amqp
 
-    name = await amqp_name(client, queue)
-    async for delivery in consume(client, amqp_url, name, told=lambda text: note(clean(text))):
-        outcome, why = await one(delivery.compact)
-        if outcome == "accept":
-            if acknowledge:
-                from broker.commands.receiving import acknowledge_leniently
+    async def handle(compact: str) -> str:
+        outcome, why = await one(compact)
+        if why:
+            note(clean(why))
+        return str(outcome)
 
-                await acknowledge_leniently(client, delivery.compact, acknowledge)
-            await delivery.ack()
-        else:
-            note(f"{clean(delivery.address)}: {clean(why)}")
-            await (delivery.requeue() if outcome == "release" else delivery.reject())
+    await over_amqp(client, amqp_url, queue, lambda delivery: handle(delivery.compact), acknowledge)
 
 
 def add(app: typer.Typer) -> None:

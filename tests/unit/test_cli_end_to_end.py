@@ -7,12 +7,15 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broker import keyfiles
+from broker.client import Client, Problem, reject
 from tests.engines import free_port
 from tests.faults import process
 
@@ -52,23 +55,27 @@ class Place:
         await self.run("key", "enrol", f"{member}.request", "--fingerprint", made["fingerprint"])
 
 
-@pytest.fixture(scope="module")
-async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
-    folder, port = tmp_path_factory.mktemp("place"), free_port()
+@asynccontextmanager
+async def place_in(folder: Path, port: int, **settings: str) -> AsyncIterator[Place]:
+    """A hub that serves, with the members PE and CL enrolled."""
     here = Place(folder, f"http://127.0.0.1:{port}")
     here.environment = {
         "TIDEWAITER_HOME": str(folder / "hub"), "TIDEWAITER_LISTEN": f"127.0.0.1:{port}", "TIDEWAITER_URL": here.url,
-        "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[2]), **settings,
     }  # fmt: skip
     await here.run("init")
     for member in ("PE", "CL"):
         await here.run("member", "add", member, "--type", "customs", "--name", member)
-    async with process(
-        *COMMAND, "serve", output=folder / "hub.log", env=here.environment, ready=f"{here.url}/readyz"
-    ) as hub:
+    async with process(*COMMAND, "serve", output=folder / "hub.log", env=here.environment, ready=f"{here.url}/readyz") as hub:
         await asyncio.gather(here.enrol("PE"), here.enrol("CL", "ES256"))  # with the hub running
         yield here
         assert await hub.terminate() in (0, -15), hub.said()
+
+
+@pytest.fixture(scope="module")
+async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    async with place_in(tmp_path_factory.mktemp("place"), free_port()) as here:
+        yield here
 
 
 def addressed_to_cl(id: str) -> dict[str, Any]:
@@ -160,3 +167,40 @@ async def test_a_watch_that_is_killed_loses_nothing(place: Place) -> None:
     assert inbox["depth"].keys() == {"settled"}
     for path in box.glob("*.jws"):
         assert json.loads(path.with_suffix(".json").read_text("utf-8"))["header"]["id"] == path.stem.removeprefix("PE_")
+
+
+async def test_echo_acknowledges_an_exercise(place: Place) -> None:
+    """docs/connecting.md §9: ECHO is a member with keys of its own."""
+    await place.run("member", "add", "ECHO", "--type", "hub", "--name", "Echo")
+    await place.enrol("ECHO")
+    await place.run("submit", str(EXAMPLES / "21-cl-exercise-to-echo.json"), member="CL")
+    assert (await place.json("echo", "--once", member="ECHO"))["echoed"] == 1
+
+    (known,) = (await place.json("deliveries", "CL:EX-2026-001", member="CL"))["recipients"]
+    assert [a["state"] for a in known["acknowledgements"]] == ["received"]
+
+
+async def test_an_operator_sees_how_it_runs_and_never_what_is_said(place: Place) -> None:
+    """Enrolled by voice as a member is; a dead letter is seen with its reason and offered again."""
+    made = await place.json("key", "new", "--member", "operator:anna", "--out", "operator:anna.pem")
+    request = await place.run("key", "request", member="operator:anna")
+    await place.run("key", "enrol", "-", "--fingerprint", made["fingerprint"], stdin=request.encode(), code=2)
+    await place.run("operator", "add", "anna", "-", "--fingerprint", made["fingerprint"], stdin=request.encode())
+    assert [o["operator"] for o in (await place.json("operator", "list"))["operators"]] == ["operator:anna"]
+
+    await place.run("submit", "-", member="PE", stdin=json.dumps(addressed_to_cl("DEAD-1")).encode())
+    async with Client(place.url, "CL", keyfiles.load(place.folder / "CL.pem")) as client:
+        (delivery,) = await client.lease("inbox")
+        assert [s["state"] for s in await client.settle("inbox", [reject(delivery, "no room")])] == ["dead"]
+        with pytest.raises(Problem, match="scope"):
+            await client.admin("GET", "/queues")
+    (dead,) = (await place.json("operator", "dead-letters", member="operator:anna"))["dead_letters"]
+    assert (dead["message"], dead["reason"]) == ("PE:DEAD-1", "no room")
+    await place.run("operator", "redrive", dead["delivery"], member="operator:anna")
+    await place.run("operator", "redrive", dead["delivery"], member="operator:anna", code=1)
+
+    assert (await place.json("operator", "status", member="operator:anna"))["status"] == "ready"
+    for command in ("queues", "deliveries", "refusals", "outbox"):
+        assert "seahorse" not in await place.run("operator", command, member="operator:anna")
+    lines = (await place.run("consume", "inbox", "--once", "--acknowledge", "received", member="CL")).splitlines()
+    assert [json.loads(line)["address"] for line in lines] == ["PE:DEAD-1"]
