@@ -170,7 +170,7 @@ class Batch:
     async def take(self, item: Prepared) -> Outcome:
         """Decide one message and collect its rows; the outcome counts once the transaction has committed."""
         already = self.known.get(item.envelope.address)
-        outcome = known_outcome(self.hub, item.signed, already) if already is not None else None
+        outcome = known_outcome(self.hub, item.signed, already) if already else None
         if isinstance(outcome, Accepted):
             return outcome
         try:

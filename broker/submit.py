@@ -1,8 +1,8 @@
 """Accepting messages. One message is a batch of one; submissions that arrive together share one transaction.
 
     1, 2  verify: parse, signature                     pure
-    3     repeats                                      one read
     4, 5  clock and key; header, schema, lists, rules  pure
+    3     what fails there: is it a repeat?            one read, for those alone
     6     ONE transaction (`accept.Batch`): known? key again, release, entitlement, routing; message, deliveries
           with their sequences, receipt (and, once there is a log, the leaf)
     7     the answer: a receipt, or the one error of the step that failed
@@ -40,11 +40,10 @@ async def accept_batch(
     that was not answered before)."""
     outcomes: dict[int, Outcome] = {}
     signed = await _believe(hub, tokens, outcomes)
-    fresh = await _without_repeats(hub, signed, outcomes)
-    prepared = await _read(hub, fresh, outcomes, traceparent)
+    prepared = await _read(hub, signed, outcomes, traceparent)
     if prepared:
-        done = await committer.commit([p for _, p in prepared])
-        outcomes.update(zip((number for number, _ in prepared), done, strict=True))
+        done = await committer.commit(list(prepared.values()))
+        outcomes.update(zip(prepared, done, strict=True))
     await _keep_refusals(hub, signed, outcomes)
     _tell(signed, outcomes)
     return [outcomes[number] for number in range(len(tokens))]
@@ -68,44 +67,54 @@ async def _believe(hub: Hub, tokens: Sequence[bytes], outcomes: dict[int, Outcom
     return signed
 
 
-async def _without_repeats(
-    hub: Hub, signed: dict[int, verify.Signed], outcomes: dict[int, Outcome]
-) -> dict[int, verify.Signed]:
-    addresses = [(s.originator, s.id) for s in signed.values() if s.id is not None and len(s.id) <= 64]
+async def _read(
+    hub: Hub, signed: dict[int, verify.Signed], outcomes: dict[int, Outcome], traceparent: str | None
+) -> dict[int, Prepared]:
+    """Steps 4 and 5. What passes is asked about repeats inside the transaction, where that is decided anyway; what
+    fails may still be a repeat, and is looked up before it is refused."""
+    registry, now = await hub.registry_now(), hub.now()
+    prepared: dict[int, Prepared] = {}
+    doubtful: dict[int, verify.Signed] = {}
+    for step, (number, one) in enumerate(signed.items(), 1):
+        try:
+            verify.check_clock_and_key(one, registry, now)
+            prepared[number] = Prepared(one, verify.check_content(one, hub.language, now), traceparent)
+        except BrokerError:
+            doubtful[number] = one
+        if step % CHUNK == 0:
+            await asyncio.sleep(0)
+    if doubtful:
+        prepared |= await _second_look(hub, doubtful, outcomes, traceparent)
+    return dict(sorted(prepared.items()))
+
+
+async def _second_look(
+    hub: Hub, doubtful: dict[int, verify.Signed], outcomes: dict[int, Outcome], traceparent: str | None
+) -> dict[int, Prepared]:
+    """A repeat gets its receipt before anything else; then clock and key by the present registry; then a conflict is
+    told, to who may sign now; then the content. Returns what passes after all."""
     async with hub.ledger.reading() as c:
-        known = await ledger_messages.known(c, addresses)
-    fresh = {}
-    for number, one in signed.items():
+        registry = await hub.registry(c)
+        known = await ledger_messages.known(c, [(s.originator, s.id) for s in doubtful.values() if _is_id(s.id)])
+    prepared = {}
+    for number, one in doubtful.items():
         already = known.get(f"{one.originator}:{one.id}")
         outcome = known_outcome(hub, one, already) if already else None
-        if isinstance(outcome, Accepted):
-            outcomes[number] = outcome
-            continue
         try:
-            verify.check_clock_and_key(one, await hub.registry_now(), hub.now())
+            if not isinstance(outcome, Accepted):
+                verify.check_clock_and_key(one, registry, hub.now())
+            if outcome is not None:
+                outcomes[number] = outcome
+            else:
+                prepared[number] = Prepared(one, verify.check_content(one, hub.language, hub.now()), traceparent)
         except BrokerError as error:
             outcomes[number] = error
-            continue
-        if outcome is not None:
-            outcomes[number] = outcome  # a conflict, told only to who may sign now
-        else:
-            fresh[number] = one
-    return fresh
-
-
-async def _read(
-    hub: Hub, fresh: dict[int, verify.Signed], outcomes: dict[int, Outcome], traceparent: str | None
-) -> list[tuple[int, Prepared]]:
-    prepared = []
-    now = hub.now()
-    for step, (number, one) in enumerate(fresh.items()):
-        try:
-            prepared.append((number, Prepared(one, verify.check_content(one, hub.language, now), traceparent)))
-        except BrokerError as error:
-            outcomes[number] = error
-        if step % CHUNK == CHUNK - 1:
-            await asyncio.sleep(0)
     return prepared
+
+
+def _is_id(id: str | None) -> bool:
+    """An id that can be in the ledger: the header has not been checked yet."""
+    return id is not None and len(id) <= 64 and id.isascii() and id.isprintable()
 
 
 async def _keep_refusals(hub: Hub, signed: dict[int, verify.Signed], outcomes: dict[int, Outcome]) -> None:

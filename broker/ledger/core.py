@@ -89,7 +89,7 @@ def _is_connection_loss(error: DBAPIError) -> bool:
     return state[:2] in ("08", "57", "53", "55", "40")
 
 
-def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
+def open_ledger(url: str, *, pool_size: int = 12) -> Ledger:
     """The Ledger at `sqlite:///path` or `postgresql://user@host/name`. Opens no connection yet."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -108,7 +108,7 @@ def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
         engine = create_async_engine(
             parsed,
             pool_size=pool_size,
-            max_overflow=4,
+            max_overflow=0,  # a connection beyond the pool would be made and closed again for one statement
             pool_timeout=BUSY_SECONDS,
             pool_pre_ping=True,
             hide_parameters=True,  # an error that reaches the log must not carry what a message says
