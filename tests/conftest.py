@@ -41,3 +41,10 @@ async def sqlite_here(tmp_path: Path) -> AsyncIterator[Region]:
     """A region on SQLite alone, for what does not depend on the ledger."""
     async with region(f"sqlite:///{tmp_path}/ledger.sqlite") as r:
         yield r
+
+
+@pytest.fixture
+async def postgres_here(postgres_url: str) -> AsyncIterator[Region]:
+    """A region on PostgreSQL alone, for transactions that meet."""
+    async with region(postgres_url) as r:
+        yield r

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx2
 from joserfc.jwk import ECKey, OKPKey
+from sqlalchemy import text as sql
 
 from broker import administer, app, jws, members, tokens, upkeep
 from broker.api.auth import ASSERTION_TYPE
@@ -196,6 +197,15 @@ class Region:
         await administer.add_group(self.hub.ledger, name, None, starts_at, ends_at)
         for id in ids:
             await administer.join(self.hub.ledger, name, id, self.clock())
+
+    async def until_somebody_waits(self) -> None:
+        """On PostgreSQL: until a transaction waits for a lock that another one holds."""
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' LIMIT 1"
+        for _ in range(5_000):
+            async with self.hub.ledger.reading() as c:
+                if (await c.execute(sql(waiting))).first():
+                    return
+        raise AssertionError("nobody waits")
 
     async def sweep(self) -> None:
         await upkeep.sweep(self.hub)

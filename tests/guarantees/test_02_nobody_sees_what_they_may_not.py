@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import text as sql
 
 from broker import administer
 from broker.clock import text
 from broker.ledger import registry as ledger_registry
 from tests import model, season
-from tests.region import Region, address_of, region, to
+from tests.region import Region, address_of, to
 
 GROUPED = {"groups": ["op"]}
 
@@ -348,31 +347,13 @@ async def test_lists_name_only_what_one_may_see(here: Region) -> None:
 # ── decided inside the transaction ──
 
 
-@pytest.fixture
-async def on_postgres(postgres_url: str) -> AsyncIterator[Region]:
-    async with region(postgres_url) as here:
-        yield here
-
-
-async def until_somebody_waits(here: Region) -> None:
-    """Until a transaction of this database waits for a lock that another one holds."""
-    waiting = sql(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    for _ in range(2_000):
-        async with here.hub.ledger.reading() as c:
-            if (await c.execute(waiting)).scalar_one():
-                return
-    raise AssertionError("nobody waits")
-
-
-async def test_a_leave_between_verification_and_commit_counts(on_postgres: Region) -> None:
+async def test_a_leave_between_verification_and_commit_counts(postgres_here: Region) -> None:
     """The post was verified while Peru was in the group; Peru leaves before the post commits; Peru gets nothing."""
-    here = on_postgres
+    here = postgres_here
     await a_group(here)
     async with here.hub.ledger.changing() as c:
         posted = asyncio.create_task(here.post(here.sign(here.payload("CL", "v-1", GROUPED))))
-        await until_somebody_waits(here)
+        await here.until_somebody_waits()
         await ledger_registry.leave(c, "op", "PE")
     answer = await posted
 
@@ -383,28 +364,28 @@ async def test_a_leave_between_verification_and_commit_counts(on_postgres: Regio
     assert [one["member"] for one in audience] == ["AR"]
 
 
-async def test_a_leave_while_a_lease_is_asked_for_counts(on_postgres: Region) -> None:
+async def test_a_leave_while_a_lease_is_asked_for_counts(postgres_here: Region) -> None:
     """The lease began while Peru was in the group and waits for the leave to commit: nothing is handed over."""
-    here = on_postgres
+    here = postgres_here
     await a_group(here)
     await here.send("CL", "v-1", GROUPED)
     await here.token("PE")
     async with here.hub.ledger.changing() as c:
         leased = asyncio.create_task(here.lease("PE", "all"))
-        await until_somebody_waits(here)
+        await here.until_somebody_waits()
         await ledger_registry.leave(c, "op", "PE")
 
     assert await leased == []
 
 
-async def test_a_key_revoked_before_the_commit_signs_nothing(on_postgres: Region) -> None:
+async def test_a_key_revoked_before_the_commit_signs_nothing(postgres_here: Region) -> None:
     """Verified with a good key, which is revoked before the post commits: refused."""
-    here = on_postgres
+    here = postgres_here
     await a_group(here)
     token = here.sign(here.payload("CL", "v-1", GROUPED))
     async with here.hub.ledger.changing() as c:
         posted = asyncio.create_task(here.post(token))
-        await until_somebody_waits(here)
+        await here.until_somebody_waits()
         registry = await ledger_registry.load(c)
         kid = next(key.kid for key in registry.keys.values() if key.owner == "CL")
         await ledger_registry.revoke_key(c, kid, "lost", here.clock())
@@ -423,9 +404,9 @@ async def test_a_member_that_comes_back_is_not_refused_by_a_cache(here: Region) 
     assert (refused.status_code, accepted.status_code) == (403, 201)
 
 
-async def test_rights_that_come_and_go_under_load(on_postgres: Region) -> None:
+async def test_rights_that_come_and_go_under_load(postgres_here: Region) -> None:
     """Posts, leaves and joins at once: what was decided for Peru is what the group said when each post committed."""
-    here = on_postgres
+    here = postgres_here
     await a_group(here)
 
     async def flicker() -> None:
