@@ -95,7 +95,9 @@ async def _second_look(
     told, to who may sign now; then the content. Returns what passes after all."""
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
-        known = await ledger_messages.known(c, [(s.originator, s.id) for s in doubtful.values() if _is_id(s.id)])
+        known = await ledger_messages.known(
+            c, [(s.originator, s.id) for s in doubtful.values() if s.id and _is_id(s.id)]
+        )
     prepared = {}
     for number, one in doubtful.items():
         already = known.get(f"{one.originator}:{one.id}")
@@ -112,9 +114,9 @@ async def _second_look(
     return prepared
 
 
-def _is_id(id: str | None) -> bool:
+def _is_id(id: str) -> bool:
     """An id that can be in the ledger: the header has not been checked yet."""
-    return id is not None and len(id) <= 64 and id.isascii() and id.isprintable()
+    return len(id) <= 64 and id.isascii() and id.isprintable()
 
 
 async def _keep_refusals(hub: Hub, signed: dict[int, verify.Signed], outcomes: dict[int, Outcome]) -> None:
