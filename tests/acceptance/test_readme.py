@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from broker import jws, keyfiles
-from tests.contracts.test_wire import amqp_queue
+from tests.wire import amqp_queue
 from tests.engines import Rabbit
 from tests.region import wired_region
 

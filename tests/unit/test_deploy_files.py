@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # PyYAML ships no types, and the lock no stubs
+import yaml
 
 TREE = Path(__file__).parents[2]
 DEPLOY = TREE / "deploy"
