@@ -37,6 +37,7 @@ def upgrade() -> None:
         "head",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_head_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_head")),
         comment="one row, locked by every accepting transaction: numbers messages and queue sequences without gaps",
     )
@@ -147,6 +148,7 @@ def upgrade() -> None:
         "registry",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_registry_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry")),
         comment="one row; version rises with every change of members, keys, groups, subscriptions",
     )

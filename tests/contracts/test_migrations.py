@@ -1,0 +1,131 @@
+"""The schema that the migrations make is the schema that the code speaks of, on both databases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from broker.app import open_ledger_checked
+from broker.config import Config, read_config
+from broker.errors import LedgerAway, SetupRefused
+from broker.ledger import migrate, open_ledger, tables
+
+
+def difference(connection: Connection) -> list[Any]:
+    options = {"compare_type": True, "compare_server_default": True}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata))
+
+
+def plain(described: Any) -> Any:
+    """What SQLAlchemy found out, as plain values that can be compared."""
+    if isinstance(described, dict):
+        return sorted((name, plain(value)) for name, value in described.items())
+    return sorted(map(plain, described)) if isinstance(described, list) else str(described)
+
+
+def everything(connection: Connection) -> dict[str, Any]:
+    """Tables with columns, keys, indexes and checks, as the database itself describes them."""
+    seen = inspect(connection)
+    questions = {
+        "columns": seen.get_columns,
+        "indexes": seen.get_indexes,
+        "unique": seen.get_unique_constraints,
+        "foreign": seen.get_foreign_keys,
+        "checks": seen.get_check_constraints,
+        "primary": seen.get_pk_constraint,
+    }
+    names = sorted(set(seen.get_table_names()) - {"alembic_version"})
+    return {name: {what: plain(ask(name)) for what, ask in questions.items()} for name in names}
+
+
+async def test_upgrade_gives_the_schema_of_the_code(ledger_url: str) -> None:
+    """Nothing to add, nothing to remove, no type that differs."""
+    await migrate.upgrade(ledger_url)
+    ledger = open_ledger(ledger_url)
+    try:
+        async with ledger.reading() as c:
+            assert await c.run_sync(difference) == []
+            assert await migrate.revision(c) == migrate.newest()
+    finally:
+        await ledger.close()
+
+
+async def test_migrated_and_created_are_the_same(ledger_url: str) -> None:
+    """A database that was migrated reads, to the last index and check, as one made from the tables directly."""
+    await migrate.upgrade(ledger_url)
+    ledger = open_ledger(ledger_url)
+    try:
+        async with ledger.writing.begin() as c:
+            migrated = await c.run_sync(everything)
+            await c.execute(text("DROP TABLE alembic_version"))
+            await c.run_sync(tables.metadata.drop_all)
+            await c.run_sync(tables.metadata.create_all)
+            created = await c.run_sync(everything)
+    finally:
+        await ledger.close()
+
+    assert migrated.keys() == created.keys()
+    for name in created:
+        assert migrated[name] == created[name]
+
+
+async def test_upgrading_again_changes_nothing(ledger_url: str) -> None:
+    """Neither the schema nor the rows that the first run put there."""
+
+    async def state() -> tuple[Any, ...]:
+        ledger = open_ledger(ledger_url)
+        try:
+            async with ledger.reading() as c:
+                rows = [
+                    [tuple(row) for row in await c.execute(table.select())] for table in (tables.head, tables.registry)
+                ]
+                return await c.run_sync(everything), await migrate.revision(c), rows
+        finally:
+            await ledger.close()
+
+    await migrate.upgrade(ledger_url)
+    first = await state()
+    assert [len(rows) for rows in first[2]] == [1, 1]
+    await migrate.upgrade(ledger_url)
+
+    assert await state() == first
+
+
+def config(ledger_url: str, home: Path) -> Config:
+    return read_config({"TIDEWAITER_HOME": str(home), "TIDEWAITER_LEDGER_URL": ledger_url})
+
+
+async def test_an_unmigrated_ledger_is_refused(ledger_url: str, tmp_path: Path) -> None:
+    """The start says which revision there is and which one is needed; after the upgrade it opens."""
+    with pytest.raises(SetupRefused) as refused:
+        await open_ledger_checked(config(ledger_url, tmp_path))
+    (fault,) = refused.value.faults
+    assert (fault.rule, fault.found, fault.allowed) == ("migrations", "none", (migrate.newest(),))
+
+    await migrate.upgrade(ledger_url)
+    ledger = await open_ledger_checked(config(ledger_url, tmp_path))
+    await ledger.close()
+
+
+async def test_a_ledger_of_another_version_is_refused(ledger_url: str, tmp_path: Path) -> None:
+    """Also one that is ahead of the code: an old gateway must not write into a new schema."""
+    await migrate.upgrade(ledger_url)
+    ledger = open_ledger(ledger_url)
+    async with ledger.writing.begin() as c:
+        await c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await ledger.close()
+
+    with pytest.raises(SetupRefused) as refused:
+        await open_ledger_checked(config(ledger_url, tmp_path))
+    assert refused.value.faults[0].found == "9999"
+
+
+async def test_a_ledger_that_is_away_is_said_to_be_away(tmp_path: Path) -> None:
+    """No server there: not a stack trace of the driver."""
+    with pytest.raises(LedgerAway):
+        await open_ledger_checked(config("postgresql://nobody@127.0.0.1:1/nothing", tmp_path))
