@@ -30,6 +30,8 @@ from broker.tokens import Caller
 
 PAGE = 50
 MAX_PAGE = 200
+LOOK_AT = 1_000
+"""Most rows examined for one page: a page may be short and still have a next one."""
 
 
 def state_of(row: RowMapping, now: datetime) -> str:
@@ -126,16 +128,17 @@ async def page(hub: Hub, caller: Caller, wanted: Listing) -> dict[str, Any]:
     now = hub.now()
     shown: list[dict[str, Any]] = []
     before = wanted.before
-    more = True
+    more, seen = True, 0
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
-        while more and len(shown) < wanted.limit:
+        while more and len(shown) < wanted.limit and seen < LOOK_AT:
             rows: Sequence[RowMapping] = await ledger.list_page(
                 c,
                 caller.owner,
                 Listing(wanted.box, wanted.kind, wanted.heading, wanted.since, wanted.identifier, before, wanted.limit),
             )
             more = len(rows) == wanted.limit
+            seen += len(rows)
             for row in rows:
                 before = row["position"]
                 if wanted.box == "sent" or await may_see(c, registry, row, caller.owner, row["rule"], now):
