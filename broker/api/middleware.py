@@ -43,8 +43,12 @@ class Around:
             (b"x-content-type-options", b"nosniff"),
         ]
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 metrics.requests.labels(f"{message['status'] // 100}xx").inc()
                 message["headers"] = [*message.get("headers", []), *extra]
             await send(message)
@@ -53,4 +57,9 @@ class Around:
             refused = problems.problem(Request(scope), NotFound(Fault("", "no-such-door")))
             await refused(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            if started:
+                raise
+            await problems.unforeseen(Request(scope), error)(scope, receive, send_with_headers)
