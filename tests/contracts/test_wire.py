@@ -4,76 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aio_pika
 import pytest
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from broker import administer
 from tests.engines import Rabbit
 from tests.region import Region, address_of, to, wired_region
+from tests.wire import amqp_queue, consumer, receive, until
 
 
 @pytest.fixture
 async def wired(rabbit: Rabbit, tmp_path: Path) -> AsyncIterator[Region]:
     async with wired_region(rabbit, f"sqlite:///{tmp_path}/ledger.sqlite", tmp_path) as r:
         yield r
-
-
-async def amqp_queue(r: Region, member: str, name: str = "wire", wanted: object = None) -> str:
-    """Subscribe by amqp and wait until the queue stands in RabbitMQ. Returns its name there."""
-    answer = await r.call(
-        member, "POST", "/v1/subscriptions", {"name": name, "filter": wanted or {}, "delivery": "amqp"}
-    )
-    assert answer.status_code == 201, answer.text
-    await until(lambda: declared(r, member, name))
-    return str(answer.json()["amqp_name"])
-
-
-async def declared(r: Region, member: str, name: str) -> bool:
-    from sqlalchemy import select
-
-    from broker.ledger import tables as t
-
-    async with r.hub.ledger.reading() as c:
-        queue = (await r.hub.registry(c)).queue(member, name)
-        assert queue is not None
-        return bool((await c.execute(select(t.queues.c.declared).where(t.queues.c.id == queue.id))).scalar_one())
-
-
-async def until(condition: object, seconds: float = 15) -> None:
-    """Wait for what another process is about to do."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # type: ignore[operator]
-            await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def consumer(
-    r: Region, rabbit: Rabbit, member: str, queue: str, prefetch: int = 100
-) -> AsyncIterator[AbstractQueue]:
-    token = await r.token(member, "amqp")
-    connection = await aio_pika.connect(rabbit.amqp_url_for(member, token), timeout=10)
-    async with connection:
-        channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=prefetch)
-        yield await channel.get_queue(queue, ensure=False)
-
-
-async def receive(queue: AbstractQueue, number: int, ack: bool = True) -> list[AbstractIncomingMessage]:
-    got: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-    tag = await queue.consume(got.put)
-    messages: list[AbstractIncomingMessage] = []
-    async with asyncio.timeout(15):
-        while len(messages) < number:
-            message = await got.get()
-            messages.append(message)
-            if ack:
-                await message.ack()
-    await queue.cancel(tag)
-    return messages
 
 
 async def test_a_delivery_is_published_with_its_own_properties_and_settled_by_acknowledgement(
