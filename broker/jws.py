@@ -46,6 +46,20 @@ ALGORITHMS_OF = {"Ed25519": ("Ed25519", "EdDSA"), "P-256": ("ES256",)}
 END_OF_TIME = 253_402_300_800
 """Seconds of the year 10000: the first `iat` that is no moment."""
 
+_FIELD = 2**255 - 19
+_SMALL_ORDER = frozenset(
+    int.from_bytes(bytes.fromhex(y), "little")
+    for y in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+    )
+)
+"""y of the points of order 1, 2, 4 and 8 (RFC 8032 §5.1.2, RFC 7748 §7): such a key signs anything without a secret,
+so that its owner could deny whatever it signed."""
+
 _KID = re.compile(r"[A-Za-z0-9_-]{43}")
 _BASE64URL = re.compile(rb"[A-Za-z0-9_-]*")
 
@@ -177,7 +191,8 @@ def _public(crv: str, x: str, y: str | None) -> PrivateKey:
 def import_public(jwk: object) -> dict[str, str]:
     """A public JWK reduced to its required members (RFC 7638 §3.2), checked to be a key we can use.
 
-    Raises Malformed (rule `jwk`) for private parts, other curves, points off the curve and padded values.
+    Raises Malformed (rule `jwk`) for private parts, other curves, points off the curve, points under which anybody's
+    signature holds, padded values, and for a key that says of itself that it is for something else.
     """
     wanted = {"Ed25519": ("crv", "kty", "x"), "P-256": ("crv", "kty", "x", "y")}
     if not isinstance(jwk, dict) or str(jwk.get("crv")) not in wanted or "d" in jwk:
@@ -187,12 +202,24 @@ def import_public(jwk: object) -> dict[str, str]:
         for name in ("x", "y"):
             if name in reduced and len(unb64(str(reduced[name]))) != 32:
                 raise Malformed(Fault("/jwk", "jwk", allowed=tuple(wanted)))
-        if reduced["kty"] != ("OKP" if jwk["crv"] == "Ed25519" else "EC"):
+        if reduced["kty"] != ("OKP" if jwk["crv"] == "Ed25519" else "EC") or not _is_for_us(jwk):
             raise Malformed(Fault("/jwk", "jwk", allowed=tuple(wanted)))
         _public(reduced["crv"], str(reduced["x"]), reduced.get("y")).get_op_key("verify")
     except (JoseError, ValueError, TypeError):
         raise Malformed(Fault("/jwk", "jwk", allowed=tuple(wanted))) from None
     return {name: str(value) for name, value in reduced.items()}
+
+
+def _is_for_us(jwk: Mapping[str, Any]) -> bool:
+    """`use`, `key_ops` and `alg` (RFC 7517 §4.2 to §4.4), where given, say signing; and an Ed25519 point signs alone."""
+    says = (jwk.get("use", "sig"), "verify" in jwk.get("key_ops", ["verify"]))
+    algorithms = ALGORITHMS_OF[jwk["crv"]]
+    if says != ("sig", True) or jwk.get("alg", algorithms[0]) not in algorithms:
+        return False
+    if jwk["crv"] != "Ed25519":
+        return True
+    y = int.from_bytes(unb64(str(jwk["x"])), "little") & (2**255 - 1)
+    return y < _FIELD and y not in _SMALL_ORDER
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:
