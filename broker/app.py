@@ -92,7 +92,14 @@ def make_app(
     hub: Hub, relay: Relay | None = None, door: Door | None = None, changed: asyncio.Event | None = None
 ) -> FastAPI:
     """The gateway over a hub. Holds no loop: `serve` runs those."""
-    app = FastAPI(title="Tidewaiter", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title="Tidewaiter",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,  # one address a door: a redirect would repeat a signed body or a token
+    )
     app.state.hub = hub
     app.state.hub_jwk = jws.public_jwk(hub.key)
     app.state.committer = GroupCommit(hub)

@@ -26,6 +26,8 @@ SKEW_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
+    """`expires_at`: from then on it is refused, skew included, and its `jti` may be forgotten."""
+
     owner: str
     kid: str
     jti: str
@@ -109,7 +111,7 @@ def read_assertion(token: bytes, registry: Registry, audience: str, now: datetim
         raise TokenRefused(*faults)
     _check_key(key, claims["sub"], registry, now)
     assert isinstance(jti, str)
-    return Assertion(claims["sub"], assertion.kid, jti, datetime.fromtimestamp(claims["exp"], UTC))
+    return Assertion(claims["sub"], assertion.kid, jti, datetime.fromtimestamp(claims["exp"] + SKEW_SECONDS, UTC))
 
 
 def issue(assertion: Assertion, scope: Scope, hub_key: jws.PrivateKey, audience: str, now: datetime) -> str:

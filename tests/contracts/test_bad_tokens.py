@@ -133,6 +133,18 @@ async def test_an_assertion_is_good_once(fresh: Region) -> None:
         not_a_client(answer, "jti-used", "/jti")
 
 
+async def test_a_used_assertion_is_remembered_as_long_as_it_would_be_good(fresh: Region) -> None:
+    """A little skew is forgiven after `exp`; the sweep forgets the jti only after that."""
+    assertion = jws.sign_claims(claims(fresh, exp=now(fresh) + 2), fresh.keys["CL"], typ=jws.TYP_CLIENT_AUTHENTICATION)
+    assert (await ask(fresh, assertion)).status_code == 200
+    fresh.clock.advance(seconds=4)
+    await fresh.sweep()
+    not_a_client(await ask(fresh, assertion), "jti-used", "/jti")
+    fresh.clock.advance(seconds=10)
+    await fresh.sweep()
+    not_a_client(await ask(fresh, assertion), "assertion-expiry", "/exp")
+
+
 async def test_another_member_may_use_the_same_jti(fresh: Region) -> None:
     """Otherwise one member could use up another's."""
     for owner in ("CL", "PE"):

@@ -545,6 +545,18 @@ async def test_nobody_acknowledges_for_another(fresh: Region) -> None:
 # --- the doors themselves ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/queues/", "/v1/messages/", "//v1/queues", "/v1//queues", "/V1/queues", "/v1/messages/CL:a-1/"]
+)
+async def test_a_door_has_one_address(alone: Region, path: str) -> None:
+    """No redirect repeats a signed body or a token to wherever a Host header points."""
+    for method in ("GET", "POST"):
+        answer = await alone.http.request(method, path, headers={"host": "evil.example"})
+
+        assert answer.status_code in (401, 404, 405), answer.headers
+        assert "location" not in answer.headers
+
+
 async def test_an_unknown_address_and_a_wrong_method_are_told(alone: Region) -> None:
     """405 says what would do (RFC 9110 §15.5.6)."""
     refused(await alone.http.get("/v2/messages"), 404, "not-found", "no-such-door")
