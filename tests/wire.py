@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import aio_pika
 import httpx2
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
 from sqlalchemy import select
 
@@ -90,7 +92,9 @@ async def published(r: Region, number: int, member: str = "PE", name: str = "wir
     await until(so)
 
 
-async def post_many(r: Region, number: int, release: Any, prefix: str, originator: str = "CL", **changes: Any) -> list[str]:
+async def post_many(
+    r: Region, number: int, release: Any, prefix: str, originator: str = "CL", **changes: Any
+) -> list[str]:
     """Post that many alerts in batches; their addresses, all accepted."""
     ids = [f"{prefix}-{n}" for n in range(number)]
     for first in range(0, number, 500):
@@ -121,10 +125,24 @@ def got(message: AbstractIncomingMessage) -> Got:
     return Got(h["tw-address"], h["tw-round"], h["tw-sequence"], h["tw-count"], attempt, bool(message.redelivered))
 
 
+_closed: WeakKeyDictionary[AbstractConnection, asyncio.Event] = WeakKeyDictionary()
+
+
 @asynccontextmanager
-async def connected(r: Region, rabbit: Server, member: str) -> AsyncIterator[aio_pika.abc.AbstractConnection]:
+async def connected(r: Region, rabbit: Server, member: str) -> AsyncIterator[AbstractConnection]:
+    """A member's connection; `closed_within` knows when RabbitMQ closes it."""
     async with await aio_pika.connect(url_of(rabbit, member, await r.token(member, "amqp")), timeout=10) as connection:
+        closed = _closed[connection] = asyncio.Event()
+        connection.close_callbacks.add(lambda *_: closed.set())
         yield connection
+
+
+async def closed_within(connection: AbstractConnection, seconds: float) -> float:
+    """Wait until RabbitMQ has closed it; how long that took."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        await _closed[connection].wait()
+    return time.monotonic() - began
 
 
 @asynccontextmanager
@@ -183,7 +201,10 @@ class Collector:
     async def run(self) -> None:
         while True:
             with contextlib.suppress(AMQPError, OSError, TimeoutError, RuntimeError, httpx2.HTTPError, AssertionError):
-                async with consumer(self.r, self.rabbit, self.member, self.queue) as queue, queue.iterator() as messages:
+                async with (
+                    consumer(self.r, self.rabbit, self.member, self.queue) as queue,
+                    queue.iterator() as messages,
+                ):
                     async for message in messages:
                         self.all.append(got(message))
                         await message.ack()
