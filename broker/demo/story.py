@@ -84,11 +84,12 @@ async def _subscribe(told: Told) -> None:
 
 
 async def _post(told: Told, path: Path) -> None:
-    payload = json.loads(path.read_text("utf-8"))
+    octets = path.read_bytes().strip()  # as `tidewaiter submit` signs it, which is then a repeat
+    payload = json.loads(octets)
     header = payload["header"]
     client = told.clients[header["originator"]]
     assert client.key is not None
-    token = sign(payload, client.key)
+    token = sign(octets, client.key)
     receipt = await client.post(token)
     told.posted[receipt.message] = (token, receipt.compact)
     audience = (await client.audience(receipt.message))["members"]
