@@ -23,6 +23,12 @@ async def fresh(here: Region) -> Region:
     return await populated(here)
 
 
+@pytest.fixture
+async def anew(sqlite_here: Region) -> Region:
+    """For a test that changes something, and does not depend on the ledger."""
+    return await populated(sqlite_here)
+
+
 @pytest.fixture(scope="module")
 async def alone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Region]:
     """For what changes nothing and does not depend on the ledger: SQLite, one for the file."""

@@ -245,8 +245,8 @@ async def test_the_other_doors_media_types(hub: Region) -> None:
         refused(answer, 415, "media-type", "media-type", "/content-type")
 
 
-async def test_a_media_type_may_have_parameters_and_capitals(fresh: Region) -> None:
-    answer = await fresh.post(fresh.sign(fresh.payload("CL", "ok")), "Application/JOSE; charset=utf-8")
+async def test_a_media_type_may_have_parameters_and_capitals(anew: Region) -> None:
+    answer = await anew.post(anew.sign(anew.payload("CL", "ok")), "Application/JOSE; charset=utf-8")
 
     assert answer.status_code == 201
 
@@ -416,7 +416,7 @@ def _place_of_containers() -> dict[str, Any]:
     raise AssertionError("no example has a container")
 
 
-async def test_a_wrong_check_digit_is_told_with_the_right_one(fresh: Region) -> None:
+async def test_a_wrong_check_digit_is_told_with_the_right_one(anew: Region) -> None:
     """ISO 6346: the digit that was expected; a number that is believed to be forged is itself intelligence."""
     found = _place_of_containers()
     payload = deepcopy(found["payload"])
@@ -429,14 +429,14 @@ async def test_a_wrong_check_digit_is_told_with_the_right_one(fresh: Region) -> 
         holder = holder[name]
     holder[found["place"][-1]] = wrong
     pointer = "/body/" + "/".join(map(str, found["place"]))
-    async with untouched(fresh, kept=1):
-        answer = await fresh.post(fresh.sign(payload))
+    async with untouched(anew, kept=1):
+        answer = await anew.post(anew.sign(payload))
     problem = refused(answer, 422, "invalid", "check-digit", pointer)
     assert number in next(e for e in problem["errors"] if e["rule"] == "check-digit")["allowed"]
 
     assert isinstance(holder, dict), "the example's container stands in an object that can say what is believed"
     holder["as"] = "believed-false"
-    believed = await fresh.post(fresh.sign(payload))
+    believed = await anew.post(anew.sign(payload))
 
     assert believed.status_code == 201, believed.text
     assert ("check-digit", pointer) in [(w["rule"], w["pointer"]) for w in believed.json()["warnings"]]
@@ -606,26 +606,26 @@ async def test_a_correction_that_cannot_be(fresh: Region) -> None:
         refused(answer, status, code, rule, pointer)
 
 
-async def test_anothers_message_can_be_neither_amended_nor_withdrawn(fresh: Region) -> None:
+async def test_anothers_message_can_be_neither_amended_nor_withdrawn(anew: Region) -> None:
     """Whether or not it exists: the answer is given without a look."""
-    await fresh.send("PE", "p-1", to("CL"))
+    await anew.send("PE", "p-1", to("CL"))
     answers = []
     for target in ("PE:p-1", "PE:p-2"):
-        payload = fresh.withdrawal(target, id="x")
+        payload = anew.withdrawal(target, id="x")
         payload["header"]["originator"] = "CL"
-        async with untouched(fresh, kept=1):
-            answers.append(await fresh.post(fresh.sign(payload)))
+        async with untouched(anew, kept=1):
+            answers.append(await anew.post(anew.sign(payload)))
 
     refused(answers[0], 422, "invalid", "correction-of-another", "/header/withdraws")
     assert answers[0].content.replace(b"p-1", b"p-2")[:200] == answers[1].content[:200]
-    assert (await fresh.call("CL", "GET", "/v1/messages/PE:p-1")).json()["state"] == "current"
+    assert (await anew.call("CL", "GET", "/v1/messages/PE:p-1")).json()["state"] == "current"
 
 
-async def test_a_line_may_correct_an_earlier_line_but_not_a_refused_one(fresh: Region) -> None:
-    first = fresh.sign(fresh.payload("CL", "b-1", version="9.9"))
-    second = fresh.sign(fresh.payload("CL", "b-2", supersedes="CL:b-1"))
-    async with untouched(fresh, kept=2):
-        answers = await batch(fresh, first, second)
+async def test_a_line_may_correct_an_earlier_line_but_not_a_refused_one(anew: Region) -> None:
+    first = anew.sign(anew.payload("CL", "b-1", version="9.9"))
+    second = anew.sign(anew.payload("CL", "b-2", supersedes="CL:b-1"))
+    async with untouched(anew, kept=2):
+        answers = await batch(anew, first, second)
 
     assert [(a["status"], a["problem"]["errors"][0]["rule"]) for a in answers] == [
         (422, "unknown-version"),

@@ -88,11 +88,11 @@ async def test_the_key_fixes_the_algorithm(hub: Region) -> None:
     assert problem["errors"][0]["allowed"] == ["Ed25519", "EdDSA"]
 
 
-async def test_the_old_name_of_ed25519_is_accepted_for_such_keys(fresh: Region) -> None:
+async def test_the_old_name_of_ed25519_is_accepted_for_such_keys(anew: Region) -> None:
     """RFC 9864 renames EdDSA; keys and libraries in the field still write it."""
-    header = header_of(fresh.keys["CL"], alg="EdDSA", iat=now(fresh))
+    header = header_of(anew.keys["CL"], alg="EdDSA", iat=now(anew))
 
-    assert (await fresh.post(token(header, fresh.payload("CL", "old-name"), fresh.keys["CL"]))).status_code == 201
+    assert (await anew.post(token(header, anew.payload("CL", "old-name"), anew.keys["CL"]))).status_code == 201
 
 
 # --- the protected header ----------------------------------------------------------------------------------------
@@ -420,15 +420,15 @@ async def test_a_flattened_form_with_a_member_twice(hub: Region) -> None:
 # --- the same message in other clothes ---------------------------------------------------------------------------
 
 
-async def test_compact_and_flattened_are_the_same(fresh: Region) -> None:
+async def test_compact_and_flattened_are_the_same(anew: Region) -> None:
     """Promise 3: the same octets signed, the same receipt, whichever form came first."""
-    compact = fresh.sign(fresh.payload("CL", "forms"))
-    first = await fresh.post(json.dumps(flattened(compact)), "application/jose+json")
-    second = await fresh.post(compact)
+    compact = anew.sign(anew.payload("CL", "forms"))
+    first = await anew.post(json.dumps(flattened(compact)), "application/jose+json")
+    second = await anew.post(compact)
 
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json() == second.json()
-    (delivery,) = [d for d in await fresh.lease("PE") if d["message"] == compact]
+    (delivery,) = [d for d in await anew.lease("PE") if d["message"] == compact]
     assert delivery["message"] == compact
 
 
@@ -449,16 +449,16 @@ async def test_the_other_signature_of_es256_is_a_repeat(fresh: Region) -> None:
     assert [d["message"] for d in await fresh.lease("PE")][-1] == compact
 
 
-async def test_signing_the_same_again_is_a_repeat(fresh: Region) -> None:
+async def test_signing_the_same_again_is_a_repeat(anew: Region) -> None:
     """Another iat, another signature, another key of the same member: the same payload."""
-    payload = fresh.payload("CL", "again")
-    first = await fresh.post(fresh.sign(payload))
+    payload = anew.payload("CL", "again")
+    first = await anew.post(anew.sign(payload))
     second_key = new_key("ES256")
-    await fresh.enrol_key("CL", second_key)
+    await anew.enrol_key("CL", second_key)
 
     answers = [
-        await fresh.post(fresh.sign(payload, iat=now(fresh) - 60)),
-        await fresh.post(fresh.sign(payload, key=second_key)),
+        await anew.post(anew.sign(payload, iat=now(anew) - 60)),
+        await anew.post(anew.sign(payload, key=second_key)),
     ]
 
     assert [a.status_code for a in answers] == [200, 200]
@@ -500,31 +500,31 @@ async def test_the_same_address_with_another_payload_is_a_conflict_with_evidence
     assert (await refusals(fresh))[-1] == ("CL", "conflict", "conflict")
 
 
-async def test_one_space_more_is_a_conflict(fresh: Region) -> None:
+async def test_one_space_more_is_a_conflict(anew: Region) -> None:
     """Signatures cover octets: the same JSON in other octets is another payload."""
-    payload = fresh.payload("CL", "c-2")
-    assert (await fresh.post(fresh.sign(payload))).status_code == 201
+    payload = anew.payload("CL", "c-2")
+    assert (await anew.post(anew.sign(payload))).status_code == 201
 
-    refused(await fresh.post(fresh.sign(octets_of(payload), "CL")), 409, "conflict", "conflict")
+    refused(await anew.post(anew.sign(octets_of(payload), "CL")), 409, "conflict", "conflict")
 
 
 # --- when --------------------------------------------------------------------------------------------------------
 
 
-async def test_signed_too_far_ahead_or_behind(fresh: Region) -> None:
+async def test_signed_too_far_ahead_or_behind(anew: Region) -> None:
     """Five minutes ahead and seven days behind are the last that pass; the refusal is kept, for the signature held."""
-    fresh.clock.advance(days=30)  # the key was enrolled long ago
+    anew.clock.advance(days=30)  # the key was enrolled long ago
     for iat, rule in (
         (3600, "iat-ahead"),
         (310, "iat-ahead"),
         (-8 * 86_400, "iat-behind"),
         (-7 * 86_400 - 10, "iat-behind"),
     ):
-        async with untouched(fresh, kept=1):
-            answer = await fresh.post(fresh.sign(fresh.payload("CL"), iat=now(fresh) + iat))
+        async with untouched(anew, kept=1):
+            answer = await anew.post(anew.sign(anew.payload("CL"), iat=now(anew) + iat))
         refused(answer, 422, "signing-time", rule, "/iat")
     for iat in (290, -7 * 86_400 + 10):
-        assert (await fresh.post(fresh.sign(fresh.payload("CL"), iat=now(fresh) + iat))).status_code == 201
+        assert (await anew.post(anew.sign(anew.payload("CL"), iat=now(anew) + iat))).status_code == 201
 
 
 @pytest.mark.parametrize("iat", [0, 1, 253_402_300_799])
@@ -542,23 +542,23 @@ async def test_the_first_and_the_last_second_sink_no_batch(fresh: Region, iat: i
     assert json.loads(answer.text.splitlines()[0])["status"] == 201
 
 
-async def test_signed_before_the_key_was_enrolled(fresh: Region) -> None:
+async def test_signed_before_the_key_was_enrolled(anew: Region) -> None:
     """A window has a beginning too; five minutes of a slow clock are forgiven."""
-    assert (await fresh.post(fresh.sign(fresh.payload("CL"), iat=now(fresh) - 200))).status_code == 201
-    async with untouched(fresh, kept=1):
-        answer = await fresh.post(fresh.sign(fresh.payload("CL"), iat=now(fresh) - 86_400))
+    assert (await anew.post(anew.sign(anew.payload("CL"), iat=now(anew) - 200))).status_code == 201
+    async with untouched(anew, kept=1):
+        answer = await anew.post(anew.sign(anew.payload("CL"), iat=now(anew) - 86_400))
 
     refused(answer, 403, "key", "key-not-yet", "/kid")
 
 
-async def test_a_suspended_member_posts_nothing(fresh: Region) -> None:
+async def test_a_suspended_member_posts_nothing(anew: Region) -> None:
     """From the very next post; what it sent before is still answered with its receipt."""
-    payload = fresh.payload("CL", "before")
-    first = await fresh.post(fresh.sign(payload))
-    await administer.set_active(fresh.hub.ledger, "CL", False, fresh.clock())
-    async with untouched(fresh, kept=1):
-        answer = await fresh.post(fresh.sign(fresh.payload("CL", "after")))
-        repeat = await fresh.post(fresh.sign(payload))
+    payload = anew.payload("CL", "before")
+    first = await anew.post(anew.sign(payload))
+    await administer.set_active(anew.hub.ledger, "CL", False, anew.clock())
+    async with untouched(anew, kept=1):
+        answer = await anew.post(anew.sign(anew.payload("CL", "after")))
+        repeat = await anew.post(anew.sign(payload))
 
     refused(answer, 403, "member-suspended", "member-suspended", "/header/originator")
     assert (repeat.status_code, repeat.json()) == (200, first.json())

@@ -51,9 +51,9 @@ def not_a_client(answer: httpx2.Response, rule: str, pointer: str | None = None)
 # --- assertions --------------------------------------------------------------------------------------------------
 
 
-async def test_an_honest_assertion_gets_one_token(fresh: Region) -> None:
+async def test_an_honest_assertion_gets_one_token(anew: Region) -> None:
     """RFC 6749 §5.1: a JWT under 2 kB, 15 minutes, never from a cache."""
-    answer = await ask_with(fresh)
+    answer = await ask_with(anew)
 
     body = answer.json()
     assert body.keys() == {"access_token", "token_type", "expires_in", "scope"}
@@ -154,17 +154,17 @@ async def test_another_member_may_use_the_same_jti(fresh: Region) -> None:
         assert answer.status_code == 200, answer.text
 
 
-async def test_a_refused_assertion_uses_up_nothing(fresh: Region) -> None:
+async def test_a_refused_assertion_uses_up_nothing(anew: Region) -> None:
     """Peru cannot burn Chile's jti by sending it first."""
-    body = claims(fresh)
+    body = claims(anew)
     not_a_client(
-        await ask(fresh, jws.sign_claims(body, fresh.keys["PE"], typ=jws.TYP_CLIENT_AUTHENTICATION)),
+        await ask(anew, jws.sign_claims(body, anew.keys["PE"], typ=jws.TYP_CLIENT_AUTHENTICATION)),
         "key-of-another-member",
         "/sub",
     )
 
     assert (
-        await ask(fresh, jws.sign_claims(body, fresh.keys["CL"], typ=jws.TYP_CLIENT_AUTHENTICATION))
+        await ask(anew, jws.sign_claims(body, anew.keys["CL"], typ=jws.TYP_CLIENT_AUTHENTICATION))
     ).status_code == 200
 
 
@@ -313,17 +313,17 @@ async def test_a_token_opens_one_door(hub: Region) -> None:
         assert problem["errors"][0]["allowed"] == [wanted]
 
 
-async def test_at_rabbitmqs_door_only_an_amqp_token_of_that_very_member_counts(fresh: Region) -> None:
+async def test_at_rabbitmqs_door_only_an_amqp_token_of_that_very_member_counts(anew: Region) -> None:
     """A password is a token of scope amqp and of nobody else."""
-    door = Door(fresh.hub, "/")
-    amqp = await fresh.token("CL", "amqp")
+    door = Door(anew.hub, "/")
+    amqp = await anew.token("CL", "amqp")
 
     assert await door.user({"username": "CL", "password": amqp})
     for username, password in (
         ("PE", amqp),
-        ("CL", await fresh.token("CL")),
-        ("operator:ana", await fresh.token("operator:ana", "admin")),
-        ("CL", tokens.make_assertion("CL", fresh.keys["CL"], URL, fresh.clock())),
+        ("CL", await anew.token("CL")),
+        ("operator:ana", await anew.token("operator:ana", "admin")),
+        ("CL", tokens.make_assertion("CL", anew.keys["CL"], URL, anew.clock())),
         ("CL", ""),
         ("CL", "é" * 3000),
         ("", amqp),
@@ -373,25 +373,25 @@ async def test_a_token_that_the_hub_did_not_make(hub: Region) -> None:
         refused(answer, 401, "token", rule)
 
 
-async def test_a_token_lasts_a_quarter_of_an_hour(fresh: Region) -> None:
-    access = await fresh.token("CL")
-    fresh.clock.advance(seconds=TOKEN_SECONDS - 5)
-    assert (await fresh.http.get("/v1/queues", headers=bearer(access))).status_code == 200
-    fresh.clock.advance(seconds=6)
+async def test_a_token_lasts_a_quarter_of_an_hour(anew: Region) -> None:
+    access = await anew.token("CL")
+    anew.clock.advance(seconds=TOKEN_SECONDS - 5)
+    assert (await anew.http.get("/v1/queues", headers=bearer(access))).status_code == 200
+    anew.clock.advance(seconds=6)
 
-    refused(await fresh.http.get("/v1/queues", headers=bearer(access)), 401, "token", "token-expired", "/exp")
+    refused(await anew.http.get("/v1/queues", headers=bearer(access)), 401, "token", "token-expired", "/exp")
 
 
-async def test_revoking_the_key_ends_its_tokens_at_the_next_call(fresh: Region) -> None:
+async def test_revoking_the_key_ends_its_tokens_at_the_next_call(anew: Region) -> None:
     """At every door and for reading, leasing and acknowledging alike; a token of the member's other key goes on."""
-    access = await fresh.token("PE")
-    old = fresh.keys["PE"]
+    access = await anew.token("PE")
+    old = anew.keys["PE"]
     other = new_key()
-    await fresh.enrol_key("PE", other)
-    second = (await ask(fresh, tokens.make_assertion("PE", other, URL, fresh.clock()))).json()["access_token"]
-    assert (await fresh.http.get("/v1/queues", headers=bearer(access))).status_code == 200
+    await anew.enrol_key("PE", other)
+    second = (await ask(anew, tokens.make_assertion("PE", other, URL, anew.clock()))).json()["access_token"]
+    assert (await anew.http.get("/v1/queues", headers=bearer(access))).status_code == 200
 
-    await administer.revoke(fresh.hub.ledger, jws.thumbprint(jws.public_jwk(old)), "lost", fresh.clock())
+    await administer.revoke(anew.hub.ledger, jws.thumbprint(jws.public_jwk(old)), "lost", anew.clock())
 
     for method, path in (
         ("GET", "/v1/queues"),
@@ -399,21 +399,21 @@ async def test_revoking_the_key_ends_its_tokens_at_the_next_call(fresh: Region) 
         ("POST", "/v1/queues/inbox/lease"),
         ("POST", "/v1/messages/CL:a-1/acknowledgement"),
     ):
-        refused(await fresh.http.request(method, path, headers=bearer(access)), 401, "token", "key-revoked", "/kid")
-    assert (await fresh.http.get("/v1/queues", headers=bearer(second))).status_code == 200
-    not_a_client(await ask_with(fresh, by="PE", iss="PE", sub="PE"), "key-revoked", "/kid")
+        refused(await anew.http.request(method, path, headers=bearer(access)), 401, "token", "key-revoked", "/kid")
+    assert (await anew.http.get("/v1/queues", headers=bearer(second))).status_code == 200
+    not_a_client(await ask_with(anew, by="PE", iss="PE", sub="PE"), "key-revoked", "/kid")
 
 
-async def test_suspension_ends_tokens_at_the_next_call(fresh: Region) -> None:
+async def test_suspension_ends_tokens_at_the_next_call(anew: Region) -> None:
     """And reactivation restores them: it is the member that is judged, at every call."""
-    access, amqp = await fresh.token("PE"), await fresh.token("PE", "amqp")
-    await administer.set_active(fresh.hub.ledger, "PE", False, fresh.clock())
+    access, amqp = await anew.token("PE"), await anew.token("PE", "amqp")
+    await administer.set_active(anew.hub.ledger, "PE", False, anew.clock())
 
-    refused(await fresh.http.get("/v1/queues", headers=bearer(access)), 401, "token", "member-suspended", "/sub")
-    not_a_client(await ask_with(fresh, by="PE", iss="PE", sub="PE"), "member-suspended", "/sub")
-    assert not await Door(fresh.hub, "/").user({"username": "PE", "password": amqp, "vhost": "/"})
-    await administer.set_active(fresh.hub.ledger, "PE", True, fresh.clock())
-    assert (await fresh.http.get("/v1/queues", headers=bearer(access))).status_code == 200
+    refused(await anew.http.get("/v1/queues", headers=bearer(access)), 401, "token", "member-suspended", "/sub")
+    not_a_client(await ask_with(anew, by="PE", iss="PE", sub="PE"), "member-suspended", "/sub")
+    assert not await Door(anew.hub, "/").user({"username": "PE", "password": amqp, "vhost": "/"})
+    await administer.set_active(anew.hub.ledger, "PE", True, anew.clock())
+    assert (await anew.http.get("/v1/queues", headers=bearer(access))).status_code == 200
 
 
 async def test_revocation_is_seen_by_a_gateway_that_did_not_do_it(fresh: Region) -> None:

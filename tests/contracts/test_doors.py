@@ -77,13 +77,13 @@ async def test_anothers_queue_reads_like_none(shared: Region, verb: str) -> None
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-async def test_anothers_subscription_cannot_be_touched(fresh: Region, method: str) -> None:
-    await fresh.subscribe("PE", "secret-interest")
+async def test_anothers_subscription_cannot_be_touched(anew: Region, method: str) -> None:
+    await anew.subscribe("PE", "secret-interest")
 
-    answer = await fresh.call("AR", method, "/v1/subscriptions/secret-interest", {"filter": {}})
+    answer = await anew.call("AR", method, "/v1/subscriptions/secret-interest", {"filter": {}})
 
     refused(answer, 404, "not-found", "subscription-unknown", "/name")
-    assert len((await fresh.call("PE", "GET", "/v1/subscriptions")).json()["subscriptions"]) == 1
+    assert len((await anew.call("PE", "GET", "/v1/subscriptions")).json()["subscriptions"]) == 1
 
 
 async def test_a_lease_of_anothers_queue_is_stale(fresh: Region) -> None:
@@ -105,17 +105,17 @@ async def test_a_lease_of_anothers_queue_is_stale(fresh: Region) -> None:
     assert [row["state"] for row in await fresh.index("PE")] == ["leased"]
 
 
-async def test_a_recipient_cannot_check_what_it_received(fresh: Region) -> None:
+async def test_a_recipient_cannot_check_what_it_received(anew: Region) -> None:
     """`check` shows who else would receive it: for the originator alone, signed or as a draft."""
-    (delivery,) = await fresh.lease("PE")
+    (delivery,) = await anew.lease("PE")
     compact = delivery["message"]
 
-    signed = await fresh.call("PE", "POST", "/v1/messages/check", compact)
-    draft = await fresh.call("PE", "POST", "/v1/messages/check", json.loads(jws.unb64(compact.split(".")[1])))
+    signed = await anew.call("PE", "POST", "/v1/messages/check", compact)
+    draft = await anew.call("PE", "POST", "/v1/messages/check", json.loads(jws.unb64(compact.split(".")[1])))
 
     refused(signed, 403, "key", "not-your-own", "/header/originator")
     refused(draft, 422, "invalid", "not-your-own", "/header/originator")
-    assert (await fresh.call("CL", "POST", "/v1/messages/check", compact)).status_code == 200
+    assert (await anew.call("CL", "POST", "/v1/messages/check", compact)).status_code == 200
 
 
 async def test_a_delivery_that_expired_unseen_stays_unseen(fresh: Region) -> None:
@@ -522,9 +522,9 @@ async def test_an_acknowledgement_says_exactly_what_it_must(fresh: Region) -> No
     assert recipient["acknowledgements"] == []
 
 
-async def test_nobody_acknowledges_for_another(fresh: Region) -> None:
+async def test_nobody_acknowledges_for_another(anew: Region) -> None:
     """Peru's statement is signed by Peru: not by Argentina, not by Chile, not as another kind of object."""
-    (delivery,) = await fresh.lease("PE")
+    (delivery,) = await anew.lease("PE")
     claims = {
         "message": "CL:a-1",
         "digest": jws.digest(delivery["message"]),
@@ -533,13 +533,13 @@ async def test_nobody_acknowledges_for_another(fresh: Region) -> None:
     }
     path = "/v1/messages/CL:a-1/acknowledgement"
     for signer in ("AR", "CL"):
-        forged = jws.sign_claims(claims, fresh.keys[signer], typ=jws.TYP_ACKNOWLEDGEMENT)
-        refused(await fresh.call("PE", "POST", path, forged), 403, "key", "key-of-another-member", "/kid")
+        forged = jws.sign_claims(claims, anew.keys[signer], typ=jws.TYP_ACKNOWLEDGEMENT)
+        refused(await anew.call("PE", "POST", path, forged), 403, "key", "key-of-another-member", "/kid")
     for typ in (jws.TYP_RECEIPT, jws.TYP_CLIENT_AUTHENTICATION, jws.TYP_ACCESS_TOKEN):
-        wrong = jws.sign_claims(claims, fresh.keys["PE"], typ=typ)
-        refused(await fresh.call("PE", "POST", path, wrong), 401, "signature", "typ", "/typ")
-    unknown = token({"alg": "Ed25519", "kid": "A" * 43, "typ": jws.TYP_ACKNOWLEDGEMENT}, claims, fresh.keys["PE"])
-    refused(await fresh.call("PE", "POST", path, unknown), 401, "signature", "key-unknown", "/kid")
+        wrong = jws.sign_claims(claims, anew.keys["PE"], typ=typ)
+        refused(await anew.call("PE", "POST", path, wrong), 401, "signature", "typ", "/typ")
+    unknown = token({"alg": "Ed25519", "kid": "A" * 43, "typ": jws.TYP_ACKNOWLEDGEMENT}, claims, anew.keys["PE"])
+    refused(await anew.call("PE", "POST", path, unknown), 401, "signature", "key-unknown", "/kid")
 
 
 # --- the doors themselves ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,13 @@ NOT_LITERAL = {
 """Calls of Fault whose rule is no literal, by file: each one has its own reason, and a new one needs one too."""
 
 
-def calls_of_fault() -> Iterator[tuple[str, ast.expr]]:
+@cache
+def calls_of_fault() -> tuple[tuple[str, ast.expr], ...]:
+    """(file, the expression that names the rule) of every Fault that the source makes."""
+    return tuple(_calls_of_fault())
+
+
+def _calls_of_fault() -> Iterator[tuple[str, ast.expr]]:
     for path in sorted(FOLDER.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Fault":
