@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker import clock, jws, metrics
 from broker.errors import Fault, Invalid, KeyRefused, NotFound, SignatureRefused, StateMovesBack, quote
 from broker.hub import Hub
+from broker.language.schema import json_type
 from broker.ledger import deliveries as ledger_deliveries
 from broker.ledger import messages as ledger_messages
 from broker.ledger import tables as t
@@ -99,12 +100,12 @@ def _read(token: bytes, registry: Registry, caller: Caller, now: datetime) -> di
         faults.append(
             Fault("", "claims", found=quote(", ".join(sorted(claims))), allowed=tuple(sorted(required | optional)))
         )
-    if claims.get("state") not in RANK:
+    if str(claims.get("state")) not in RANK:
         faults.append(Fault("/state", "enum", found=quote(claims.get("state")), allowed=tuple(RANK)))
     if not isinstance(claims.get("at"), str) or not _is_moment(claims["at"]):
         faults.append(Fault("/at", "date-time", found=quote(claims.get("at"))))
     if type(claims.get("sequence", 1)) is not int:
-        faults.append(Fault("/sequence", "type", found=quote(claims.get("sequence")), allowed=("integer",)))
+        faults.append(Fault("/sequence", "type", found=json_type(claims.get("sequence")), allowed=("integer",)))
     reason = claims.get("reason", "")
     if not isinstance(reason, str) or len(reason) > MAX_REASON_CHARACTERS or "\0" in reason:
         faults.append(Fault("/reason", "type", allowed=(f"string of at most {MAX_REASON_CHARACTERS} characters",)))

@@ -111,7 +111,8 @@ async def _lease_once(
 
 def _read_lease(lease_id: object) -> tuple[str, int] | None:
     token, _, sequence = lease_id.partition(".") if isinstance(lease_id, str) else ("", "", "")
-    return (token, int(sequence)) if sequence.isdigit() and len(sequence) < 19 and token else None
+    digits = sequence.isascii() and sequence.isdigit() and len(sequence) < 19
+    return (token, int(sequence)) if digits and token else None
 
 
 async def extend(
