@@ -43,8 +43,9 @@ async def test_offered_in_order(here: Region) -> None:
     assert [row["sequence"] for row in page.json()["deliveries"]] == [5, 6]
 
 
-async def test_what_a_lease_tells(here: Region) -> None:
+async def test_what_a_lease_tells(sqlite_here: Region) -> None:
     """Everything of the contract, and the duties of a member that is named twice as one delivery."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     release = {"to": [{"member": "PE", "duties": ["information"]}, {"member": "PE", "duties": ["action"]}]}
     compact = here.sign(here.payload("CL", "a-1", release))

@@ -112,8 +112,9 @@ async def test_the_audience_is_committed_to_in_the_receipt(here: Region) -> None
     assert (record["message"], record["digest"]) == ("CL:a-1", claims["digest"])
 
 
-async def test_warnings_of_a_release_that_reaches_nobody(here: Region) -> None:
+async def test_warnings_of_a_release_that_reaches_nobody(sqlite_here: Region) -> None:
     """Accepted, and said: to nobody, or to a member that is suspended. The same again with every repeat."""
+    here = sqlite_here
     await here.enrol("CL", "PE", "AR")
     await administer.set_active(here.hub.ledger, "AR", False, here.clock())
     warned = {}
@@ -134,8 +135,9 @@ async def test_warnings_of_a_release_that_reaches_nobody(here: Region) -> None:
     assert shown == []
 
 
-async def test_releases_that_are_refused(here: Region) -> None:
+async def test_releases_that_are_refused(sqlite_here: Region) -> None:
     """Wider than marked, unknown, or a group that is not one's own: every fault at once, and nothing is stored."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.group("theirs", "PE")
 
@@ -163,8 +165,9 @@ async def test_releases_that_are_refused(here: Region) -> None:
     assert await listed(here, "CL", "box=sent") == []
 
 
-async def test_the_receipt_is_for_originator_and_recipients(here: Region) -> None:
+async def test_the_receipt_is_for_originator_and_recipients(sqlite_here: Region) -> None:
     """The same octets that the post was answered with; looking at it makes nobody a holder."""
+    here = sqlite_here
     await here.enrol("CL", "PE", "AR")
     answer = await here.post(here.sign(here.payload("CL", "a-1")))
     for member in ("CL", "PE"):

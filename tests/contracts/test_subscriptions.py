@@ -63,8 +63,9 @@ async def test_what_no_subscription_is(sqlite_here: Region, body: dict[str, Any]
     assert (await sqlite_here.call("PE", "GET", "/v1/subscriptions")).json()["subscriptions"] == []
 
 
-async def test_one_delivery_per_matching_subscription(here: Region) -> None:
+async def test_one_delivery_per_matching_subscription(sqlite_here: Region) -> None:
     """Each with the clause that matched, told to the subscriber alone; not by a filter that does not match."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.subscribe("PE", "both", TOBACCO)
     await here.subscribe("PE", "all")
@@ -81,8 +82,9 @@ async def test_one_delivery_per_matching_subscription(here: Region) -> None:
     }
 
 
-async def test_a_change_is_not_retroactive(here: Region) -> None:
+async def test_a_change_is_not_retroactive(sqlite_here: Region) -> None:
     """What was queued stays queued; what was not is not fetched from the past."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.send("CL", "a-1")
     await here.subscribe("PE", "desk", {"any": [{"heading": ["weapons"]}]})
@@ -95,8 +97,9 @@ async def test_a_change_is_not_retroactive(here: Region) -> None:
     assert await here.take("PE") == ["CL:a-1", "CL:a-2"]
 
 
-async def test_an_exercise_surprises_nobody(here: Region) -> None:
+async def test_an_exercise_surprises_nobody(sqlite_here: Region) -> None:
     """The default status is actual alone; the inbox takes what names its member, in every status."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.subscribe("PE", "all")
     await here.subscribe("PE", "drill", {"status": ["exercise"]})
@@ -108,8 +111,9 @@ async def test_an_exercise_surprises_nobody(here: Region) -> None:
     assert await here.take("PE") == ["CL:test"]
 
 
-async def test_the_inbox_is_for_what_names_its_member(here: Region) -> None:
+async def test_the_inbox_is_for_what_names_its_member(sqlite_here: Region) -> None:
     """A release by group or `all` alone never fills it: that is found with GET /v1/messages."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.group("andes", "CL", "PE")
     await here.send("CL", "by-group", {"groups": ["andes"]})
@@ -125,8 +129,9 @@ async def test_the_inbox_is_for_what_names_its_member(here: Region) -> None:
     ]
 
 
-async def test_the_inbox_stays(here: Region) -> None:
+async def test_the_inbox_stays(sqlite_here: Region) -> None:
     """It can be neither made, changed nor removed."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.send("CL", "a-1")
 
@@ -136,8 +141,9 @@ async def test_the_inbox_stays(here: Region) -> None:
     assert await here.take("PE") == ["CL:a-1"]
 
 
-async def test_duty_and_mention_are_the_subscribers_own(here: Region) -> None:
+async def test_duty_and_mention_are_the_subscribers_own(sqlite_here: Region) -> None:
     """PE is to act, AR is to know: each filter speaks of its own member."""
+    here = sqlite_here
     await here.enrol("CL", "PE", "AR")
     for member in ("PE", "AR"):
         await here.subscribe(member, "act", {"any": [{"duty": ["action"]}]})
@@ -153,8 +159,9 @@ async def test_duty_and_mention_are_the_subscribers_own(here: Region) -> None:
     assert got == {"PE": ["act", "mine"], "AR": ["others"]}
 
 
-async def test_echo_is_for_exercises_and_tests(here: Region) -> None:
+async def test_echo_is_for_exercises_and_tests(sqlite_here: Region) -> None:
     """Named in an actual message it is a fault; in a test it gets it in its own queue; `all` never means it."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.enrol("ECHO", type="hub")
     refused = await here.post(here.sign(here.payload("CL", release=to("ECHO"))))

@@ -73,8 +73,9 @@ async def test_default_deny(here: Region) -> None:
     assert acknowledged.status_code == 404
 
 
-async def test_recipients_learn_nothing_of_each_other(here: Region) -> None:
+async def test_recipients_learn_nothing_of_each_other(sqlite_here: Region) -> None:
     """Audience and deliveries are for the originator alone, and even it sees no subscription of anybody."""
+    here = sqlite_here
     await here.enrol("CL", "PE", "AR")
     await here.subscribe("PE", "secret-desk", {"any": [{"heading": ["tobacco"]}]})
     await here.send("CL", "a-1", to("PE", "AR"))
@@ -130,8 +131,9 @@ async def test_check_says_what_a_post_then_does(sqlite_here: Region) -> None:
     assert len(agreed) >= 6, agreed
 
 
-async def test_check_is_for_ones_own(here: Region) -> None:
+async def test_check_is_for_ones_own(sqlite_here: Region) -> None:
     """A recipient that posts there what it received learns nothing."""
+    here = sqlite_here
     await here.enrol("CL", "PE", "AR")
     await here.send("CL", "a-1", to("PE", "AR"))
     (delivery,) = await here.lease("PE")
@@ -271,8 +273,9 @@ async def test_a_suspension_ends_leases_as_a_return_does(here: Region) -> None:
     assert [row["state"] for row in await here.index("PE", "all")] == ["withdrawn", "ready"]
 
 
-async def test_removal_of_a_subscription(here: Region) -> None:
+async def test_removal_of_a_subscription(sqlite_here: Region) -> None:
     """Its queue is gone with all that waited; the same name begins anew and empty."""
+    here = sqlite_here
     await a_group(here)
     await here.send("CL", "v-1", GROUPED)
     assert (await here.call("PE", "DELETE", "/v1/subscriptions/all")).status_code == 204

@@ -14,6 +14,7 @@ import pytest
 from broker import jws
 from broker.clock import text
 from broker.delivery import MAX_COUNT, MAX_REDRIVES
+from broker.ledger import deliveries as ledger
 from tests.region import Region, address_of, region, to
 
 
@@ -125,11 +126,29 @@ async def test_settles_that_race(here: Region) -> None:
     assert [statuses(a)[0] for a in answers] == [200 if outcome == won else 409 for outcome in outcomes]
 
 
+async def test_a_settle_waits_for_the_one_before(postgres_here: Region) -> None:
+    """The accept is under way when the reject comes: the reject is told that it came too late, never that it counts."""
+    here = postgres_here
+    await here.enrol("CL", "PE")
+    await here.send("CL")
+    (delivery,) = await here.lease("PE")
+    async with here.hub.ledger.accepting() as c:
+        queue = (await here.hub.registry(c)).inboxes["PE"].id
+        await ledger.of_lease(c, queue, [1])
+        await ledger.settle(c, queue, [1], here.clock())
+        rejected = asyncio.create_task(here.settle("PE", "inbox", by(delivery, "reject")))
+        await here.until_somebody_waits()
+
+    assert statuses(await rejected) == [409]
+    assert await state_of(here, "PE") == ("settled", 1, 1, None)
+
+
 # ── coming back ──
 
 
-async def test_extend_keeps_a_lease(here: Region) -> None:
+async def test_extend_keeps_a_lease(sqlite_here: Region) -> None:
     """An extended lease lives past its first end, and no longer than its second."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.send("CL")
     (delivery,) = await here.lease("PE", lease_seconds=10)
@@ -198,8 +217,9 @@ async def test_poison_ends_dead_and_blocks_nothing(here: Region, how: str) -> No
     assert "jws" not in json.dumps(dead)
 
 
-async def test_reject_is_dead_with_the_recipients_reason(here: Region) -> None:
+async def test_reject_is_dead_with_the_recipients_reason(sqlite_here: Region) -> None:
     """Rejected at once, said why; the same message in other queues goes its way."""
+    here = sqlite_here
     await here.enrol("CL", "PE", "AR")
     await here.enrol("operator:olga")
     await here.send("CL", "a-1", to("PE", "AR"))
@@ -243,8 +263,9 @@ async def test_nothing_is_leased_twice(postgres_url: str) -> None:
         assert {row["state"] for row in await here.index("PE")} == {"settled"}
 
 
-async def test_a_recipient_that_never_settles_holds_up_nobody(here: Region) -> None:
+async def test_a_recipient_that_never_settles_holds_up_nobody(sqlite_here: Region) -> None:
     """One leases everything and is silent: the other's deliveries come at once, and posts are accepted."""
+    here = sqlite_here
     await here.enrol("CL", "PE", "AR")
     for number in range(5):
         await here.send("CL", f"a-{number}", to("PE", "AR"))

@@ -113,8 +113,9 @@ async def test_whoever_may_not_see_the_amendment_gets_the_notice(here: Region) -
     assert [one["member"] for one in shown] == ["AR"]
 
 
-async def test_barred_and_never_handed_one(here: Region) -> None:
+async def test_barred_and_never_handed_one(sqlite_here: Region) -> None:
     """A tombstone, and no notice: it never had it, and does not learn that there was something to have."""
+    here = sqlite_here
     await four(here)
     await here.send("CL", "v-1", to("PE", "AR"))
     await here.send("CL", "v-2", to("AR"), supersedes="CL:v-1")
@@ -142,8 +143,9 @@ async def test_a_suspended_holder_gets_notice_and_withdrawal_when_it_is_back(her
     assert address_of(leased[2]["message"]) == withdrawal
 
 
-async def test_a_queue_that_is_gone(here: Region) -> None:
+async def test_a_queue_that_is_gone(sqlite_here: Region) -> None:
     """Where the subscription that carried the original was removed, the correction comes to the inbox."""
+    here = sqlite_here
     await four(here)
     await here.send("CL", "v-1", to("AR"))
     await here.take("AR", "one")
@@ -364,8 +366,9 @@ async def test_a_sender_is_told_who_has_not_acknowledged_in_time(here: Region) -
     jws.verify(jws.read(notice["message"].encode(), typ=jws.TYP_MESSAGE), jws.public_jwk(here.hub.key))
 
 
-async def test_a_notice_to_a_sender_follows_its_filters(here: Region) -> None:
+async def test_a_notice_to_a_sender_follows_its_filters(sqlite_here: Region) -> None:
     """The inbox takes a hub notice only where no other subscription of its own matched."""
+    here = sqlite_here
     await here.enrol("CL", "PE")
     await here.subscribe("CL", "notices", {"any": [{"kind": ["notice"], "originator": ["hub"]}]})
     await here.send("CL", "late", acknowledge_by=text(here.clock() + timedelta(hours=1)))
@@ -467,8 +470,9 @@ async def test_a_holder_may_confirm_what_has_ended(here: Region, after: str) -> 
     assert [a["state"] for a in known["acknowledgements"]] == ["acted"]
 
 
-async def test_who_never_had_it_cannot_confirm_it(here: Region) -> None:
+async def test_who_never_had_it_cannot_confirm_it(sqlite_here: Region) -> None:
     """A member with a delivery that waits, one without, and one for whom nothing exists: the same 404."""
+    here = sqlite_here
     await four(here)
     compact = here.sign(here.payload("CL", "a-1", to("PE", "AR")))
     await here.post(compact)

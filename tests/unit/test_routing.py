@@ -112,7 +112,7 @@ def test_twenty_thousand_subscriptions() -> None:
     members = list(world["members"])
     wanted = [(member := rng.choice(members), season.a_filter(rng, world, member)) for _ in range(20_000)]
     index = Index([(member, parse_filter(one)) for member, one in wanted])
-    items = [item for item in season.messages(rng, world, 40) if item.payload["header"]["handling"]["release"]][:4]
+    items = [item for item in season.messages(rng, world, 40) if item.payload["header"]["handling"]["release"]][:2]
     spent = 0.0
     for item in items:
         head = item.payload["header"]
