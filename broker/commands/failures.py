@@ -26,7 +26,7 @@ NEXT = {
     "malformed": "Mend what is listed and try again.",
     "scope": "A member's key opens the members' doors, an operator's key (`--member operator:NAME`) the operators'.",
     "already-there": "Choose another name, or leave it as it is.",
-    "setup": "Mend the setting or run `tidewaiter init`, and start again.",
+    "setup": "Mend what is said here, and try again.",
     "wire": "See what RabbitMQ's set-up must be in deploy/, and start again.",
     "ledger-away": "Is the database there? Nothing was lost; try again.",
     "unreachable": "Nothing is known of the outcome. Run the same command again: repeating is safe.",
