@@ -56,6 +56,8 @@ async def record(
     if faults:
         raise Invalid(*faults)
 
+    one_at_a_time = select(t.members.c.id).where(t.members.c.id == caller.owner).with_for_update(key_share=True)
+    await c.execute(one_at_a_time)  # two that arrive together: the second finds the first
     kept = (await c.execute(select(t.acknowledgements).where(
         t.acknowledgements.c.position == row["position"], t.acknowledgements.c.member == caller.owner
     ))).mappings().all()  # fmt: skip

@@ -165,7 +165,7 @@ async def settle(hub: Hub, caller: Caller, queue_name: str, settlements: Sequenc
         queue = own_queue(registry, caller, queue_name)
         leases = [_read_lease(s.lease_id) for s in settlements]
         rows: Mapping[int, RowMapping] = await ledger.of_lease(c, queue.id, [one[1] for one in leases if one])
-        done: dict[int, str] = {}
+        done: dict[tuple[int, str], str] = {}
         for settlement, one in zip(settlements, leases, strict=True):
             try:
                 row = rows.get(one[1]) if one else None
@@ -187,13 +187,13 @@ _SETTLED_STATE = {"accept": "settled", "reject": "dead"}
 
 async def _settle_one(
     c: AsyncConnection, hub: Hub, caller: Caller, registry: Registry, settlement: Settlement, row: RowMapping, token: str,
-    done: dict[int, str], now: datetime,
+    done: dict[tuple[int, str], str], now: datetime,
 ) -> str:  # fmt: skip
     sequence: int = row["sequence"]
-    before = done.get(sequence) or (row["state"] if row["lease_id"] == token else None)
+    before = done.get((sequence, token)) or (row["state"] if row["lease_id"] == token else None)
     if before in ("settled", "dead") and before == _SETTLED_STATE.get(settlement.outcome):
         return str(before)  # the same settle again by the lease that settled
-    if sequence in done or not _holds(row, token, now):
+    if (sequence, token) in done or not _holds(row, token, now):
         raise StaleLease(Fault("/lease_id", "stale-lease"))
     if settlement.acknowledgement is not None and settlement.outcome != "accept":
         raise Invalid(Fault("/acknowledgement", "acknowledgement-only-with-accept", found=settlement.outcome))
@@ -226,7 +226,7 @@ async def _settle_one(
         raise Invalid(
             Fault("/outcome", "enum", found=quote(settlement.outcome), allowed=("accept", "release", "reject"))
         )
-    done[sequence] = state
+    done[sequence, token] = state
     return state
 
 
