@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from broker import administer, jws
+from broker import acknowledge, administer, jws
 from broker.clock import text
 from broker.ledger import deliveries as ledger_deliveries
 from broker.ledger import messages as ledger_messages
+from broker.tokens import Caller
 from tests.region import Region, address_of, payload_of, to
 
 NOTHING = {"any": [{"kind": ["seizure"], "heading": ["weapons"]}]}
@@ -257,6 +258,27 @@ async def test_a_lease_under_way_counts(postgres_here: Region, correction: str) 
     assert delivery["rule"] == ("holder" if correction == "withdrawal" else "notice")
 
 
+async def test_a_lease_under_way_is_not_taken_back(postgres_here: Region) -> None:
+    """Given back and just being leased again while an amendment bars its member: leased it is, and its settle counts."""
+    here = postgres_here
+    await four(here)
+    await here.send("CL", "v-1", to("AR"))
+    (first,) = await here.lease("AR", "one")
+    await here.settle("AR", "one", {"lease_id": first["lease_id"], "outcome": "release"})
+    async with here.hub.ledger.accepting() as c:
+        registry = await here.hub.registry(c)
+        queue = registry.queue("AR", "one")
+        assert queue is not None
+        token, _ = await ledger_deliveries.lease(c, registry, queue.id, 10, 60, here.clock())
+        posted = asyncio.create_task(here.post(here.sign(here.payload("CL", "v-2", to("BZ"), supersedes="CL:v-1"))))
+        await here.until_somebody_waits()
+
+    assert (await posted).status_code == 201
+    assert [row["state"] for row in await here.index("AR", "one")] == ["leased", "ready"]
+    (settled,) = await here.settle("AR", "one", {"lease_id": f"{token}.1", "outcome": "accept"})
+    assert settled["status"] == 200
+
+
 async def test_a_fetch_under_way_counts(postgres_here: Region) -> None:
     """The GET was allowed and is recorded while the withdrawal is decided: its member is a holder, and is told."""
     here = postgres_here
@@ -440,6 +462,28 @@ async def test_two_final_states_at_once(here: Region) -> None:
     assert sorted(answer.status_code for answer in answers) == [200] * 4 + [409] * 4
     (known,) = (await here.call("CL", "GET", "/v1/messages/CL:a-1/deliveries")).json()["recipients"]
     assert len(known["acknowledgements"]) == 1
+
+
+@pytest.mark.parametrize(("second", "status"), [("acted", 200), ("refused", 409), ("read", 409)])
+async def test_an_acknowledgement_waits_for_the_one_before(postgres_here: Region, second: str, status: int) -> None:
+    """Acted is being recorded when the next one comes: that one is judged by it."""
+    here = postgres_here
+    await here.enrol("CL", "PE")
+    await here.send("CL", "a-1")
+    (delivery,) = await here.lease("PE")
+    digest = jws.digest(delivery["message"])
+    claims = {"message": "CL:a-1", "digest": digest, "at": text(here.clock()), "state": "acted"}
+    acted = jws.sign_claims(claims, here.keys["PE"], typ=jws.TYP_ACKNOWLEDGEMENT)
+    kid = jws.thumbprint(jws.public_jwk(here.keys["PE"]))
+    await here.token("PE")
+    async with here.hub.ledger.accepting() as c:
+        registry = await here.hub.registry(c)
+        caller = Caller("PE", kid, "api", here.clock() + timedelta(minutes=5))
+        await acknowledge.record(c, registry, caller, "CL:a-1", acted.encode(), here.clock())
+        posted = asyncio.create_task(here.acknowledge("PE", "CL:a-1", second, delivery["message"], reason="no"))
+        await here.until_somebody_waits()
+
+    assert (await posted).status_code == status
 
 
 @pytest.mark.parametrize("after", ["withdrawal", "expiry", "amendment", "leave"])
