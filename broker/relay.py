@@ -30,6 +30,9 @@ LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 5.0
 """A queue's task looks at the ledger this often even if nobody wakes it."""
 RETRY_SECONDS = (1.0, 30.0)
+"""Shortest and longest pause before a queue that failed is tried again."""
+RECONNECT_SECONDS = (0.5, 5.0)
+"""The same for RabbitMQ as a whole: everybody waits for it."""
 CLOSE_AGAIN_SECONDS = 2
 """Connections of a barred member are closed repeatedly for this long: one may have been opening when the bar fell."""
 
@@ -50,7 +53,7 @@ class Relay:
 
     async def run(self) -> None:
         """For ever. Raises WireRefused (perhaps in a group) if RabbitMQ is not set up as we need it."""
-        pause = RETRY_SECONDS[0]
+        pause = RECONNECT_SECONDS[0]
         while True:
             try:
                 async with Management(self.management_url, self.amqp_url) as management:
@@ -59,13 +62,13 @@ class Relay:
                 raise
             except* (*WIRE_ERRORS, LedgerAway) as gone:
                 if self.connected:
-                    pause = RETRY_SECONDS[0]
+                    pause = RECONNECT_SECONDS[0]
                 log.warning("wire.away", detail=_first(gone), again_seconds=pause)
             finally:
                 self.connected = False
                 metrics.wire_up.set(0)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_SECONDS[1])
+            pause = min(pause * 2, RECONNECT_SECONDS[1])
 
     async def _session(self, management: Management) -> None:
         """Everything between a connect and the loss of that connection."""

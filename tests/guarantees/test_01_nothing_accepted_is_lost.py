@@ -310,6 +310,7 @@ async def fragile(rabbit: Rabbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A wired region whose relay can be failed at any await, and does not wait long before it tries again."""
     FaultyLedger.faults = Faults()
     monkeypatch.setattr(relay, "RETRY_SECONDS", (0.02, 0.05))
+    monkeypatch.setattr(relay, "RECONNECT_SECONDS", (0.02, 0.05))
     monkeypatch.setattr(relay, "LOOK_AGAIN_SECONDS", 0.1)
     monkeypatch.setattr(relay, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(member_queue, "DRAIN_QUIET_SECONDS", 0.05)
