@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,6 +59,11 @@ class Hub:
     closing: bool = False
     """Set when the hub is told to stop: who waits for something is answered at once."""
     _registry: Registry | None = None
+
+    @cached_property
+    def cursor_key(self) -> bytes:
+        """32 bytes for AES-SIV (RFC 5297), derived from the hub's own key: every gateway of a hub has the same."""
+        return hashlib.sha256(b"tidewaiter cursor\0" + str(self.key.as_dict(private=True)["d"]).encode()).digest()
 
     async def registry(self, c: AsyncConnection) -> Registry:
         """The registry as it is inside this transaction; loaded anew only if its version rose."""

@@ -24,7 +24,7 @@ LOOK_AT = 1_000
 
 async def preview(hub: Hub, caller: Caller, wanted: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """Up to `limit` matches, newest first. Raises Invalid for a filter that cannot be."""
-    index = Index([(caller.owner, parse_filter(wanted))])
+    index = Index([(caller.owner, parse_filter(wanted, "/filter"))])
     now = hub.now()
     matches: list[dict[str, Any]] = []
     async with hub.ledger.reading() as c:

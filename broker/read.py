@@ -6,21 +6,22 @@ recipient is recorded, because it makes a holder.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import clock, entitlement
 from broker.accept import read_warnings
 from broker.envelope import Release
-from broker.errors import Fault, Invalid, NotFound, quote
+from broker.errors import BrokerError, Fault, Invalid, NotFound, quote
 from broker.hub import Hub
-from broker.jws import b64
+from broker.jws import b64, unb64
 from broker.ledger import messages as ledger
 from broker.ledger import tables as t
 from broker.ledger.messages import Listing
@@ -148,7 +149,7 @@ async def page(hub: Hub, caller: Caller, wanted: Listing) -> dict[str, Any]:
                         break
     answer: dict[str, Any] = {"messages": shown}
     if more and before is not None:
-        answer["next"] = write_cursor(before)
+        answer["next"] = write_cursor(hub, before)
     return answer
 
 
@@ -158,19 +159,17 @@ def normalised(identifier: str) -> tuple[str, ...]:
     return (upper, "".join(ch for ch in upper if ch.isalnum()))
 
 
-def write_cursor(position: int) -> str:
-    return base64.urlsafe_b64encode(f"p{position}".encode()).decode().rstrip("=")
+def write_cursor(hub: Hub, position: int) -> str:
+    """Opaque and sealed: a position would tell everybody how many messages the hub has."""
+    return b64(AESSIV(hub.cursor_key).encrypt(position.to_bytes(8), None))
 
 
-def read_cursor(cursor: str) -> int:
-    """Raises Invalid for anything that `write_cursor` did not write."""
+def read_cursor(hub: Hub, cursor: str) -> int:
+    """Raises Invalid for anything that this hub did not write."""
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        if text[:1] == "p" and text[1:].isdigit() and len(text) < 19 and write_cursor(int(text[1:])) == cursor:
-            return int(text[1:])
-    except ValueError:
-        pass
-    raise Invalid(Fault("/cursor", "cursor", found=quote(cursor)))
+        return int.from_bytes(AESSIV(hub.cursor_key).decrypt(unb64(cursor), None))
+    except (BrokerError, InvalidTag, ValueError):
+        raise Invalid(Fault("/cursor", "cursor", found=quote(cursor))) from None
 
 
 async def deliveries(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:

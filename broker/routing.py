@@ -48,25 +48,31 @@ class Filter:
 EVERYTHING = Filter(frozenset(["actual"]), (Condition(),))
 
 
-def parse_filter(value: object) -> Filter:
-    """The Filter that a member wrote as JSON. Raises Invalid with every fault (pointers from the filter's root)."""
+def parse_filter(value: object, at: str = "") -> Filter:
+    """The Filter that a member wrote as JSON. Raises Invalid with every fault; `at` is the pointer of the filter."""
     faults: list[Fault] = []
     if not isinstance(value, Mapping):
-        raise Invalid(Fault("", "type", found=quote(value), allowed=("object",)))
-    faults += [Fault(f"/{n}", "unknown-member", allowed=("status", "any")) for n in value.keys() - {"status", "any"}]
-    status = _strings(value.get("status", []), "/status", faults)
-    faults += [Fault("/status", "enum", found=s, allowed=STATUSES) for s in status - set(STATUSES)]
+        raise Invalid(Fault(at, "type", found=quote(value), allowed=("object",)))
+    known = ("status", "any")
+    faults += [Fault(f"{at}/{_escaped(n)}", "unknown-member", allowed=known) for n in value.keys() - set(known)]
+    status = _strings(value.get("status", []), f"{at}/status", faults)
+    faults += [Fault(f"{at}/status", "enum", found=s, allowed=STATUSES) for s in status - set(STATUSES)]
 
     clauses: list[Condition] = []
     if "any" not in value:
         clauses.append(Condition())
     elif not isinstance(value["any"], list) or not 1 <= len(value["any"]) <= MAX_CLAUSES:
-        faults.append(Fault("/any", "clauses", allowed=(f"1..{MAX_CLAUSES}",)))
+        faults.append(Fault(f"{at}/any", "clauses", allowed=(f"1..{MAX_CLAUSES}",)))
     else:
-        clauses = [_clause(clause, f"/any/{i}", faults) for i, clause in enumerate(value["any"])]
+        clauses = [_clause(clause, f"{at}/any/{i}", faults) for i, clause in enumerate(value["any"])]
     if faults:
         raise Invalid(*faults)
     return Filter(status or frozenset(["actual"]), tuple(clauses))
+
+
+def _escaped(name: object) -> str:
+    """A member's name in a JSON Pointer (RFC 6901 §3)."""
+    return quote(str(name).replace("~", "~0").replace("/", "~1"))
 
 
 def _clause(value: object, at: str, faults: list[Fault]) -> Condition:
@@ -74,7 +80,7 @@ def _clause(value: object, at: str, faults: list[Fault]) -> Condition:
         faults.append(Fault(at, "type", found=quote(value), allowed=("object",)))
         return Condition()
     allowed = (*LISTS, "mentions_me", "all", "not")
-    faults += [Fault(f"{at}/{n}", "unknown-member", allowed=allowed) for n in value.keys() - set(allowed)]
+    faults += [Fault(f"{at}/{_escaped(n)}", "unknown-member", allowed=allowed) for n in value.keys() - set(allowed)]
     nested = {}
     for name in ("all", "not"):
         inner = value.get(name, {})
@@ -83,7 +89,7 @@ def _clause(value: object, at: str, faults: list[Fault]) -> Condition:
             faults.append(Fault(f"{at}/{name}", "type", found=quote(inner), allowed=("object",)))
             inner = {}
         faults += [
-            Fault(f"{at}/{name}/{n}", "unknown-member", allowed=inner_allowed)
+            Fault(f"{at}/{name}/{_escaped(n)}", "unknown-member", allowed=inner_allowed)
             for n in inner.keys() - set(inner_allowed)
         ]
         nested[name] = inner

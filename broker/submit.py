@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert
 
-from broker import metrics, verify
+from broker import jws, metrics, verify
 from broker.accept import Accepted, Batch, Outcome, Prepared, known_outcome
-from broker.errors import BrokerError, Conflict
+from broker.errors import BrokerError, Conflict, KeyRefused
 from broker.hub import Hub
 from broker.ledger import messages as ledger_messages
 from broker.ledger import tables as t
@@ -39,17 +39,21 @@ async def accept_batch(
     """Outcomes in the order of `tokens`; a bad one never sinks a good one. Raises LedgerAway (nothing was accepted
     that was not answered before)."""
     outcomes: dict[int, Outcome] = {}
-    signed = await _believe(hub, tokens, outcomes)
+    signed, others = await _believe(hub, tokens, outcomes)
     prepared = await _read(hub, signed, outcomes, traceparent)
     if prepared:
         done = await committer.commit(list(prepared.values()))
         outcomes.update(zip(prepared, done, strict=True))
-    await _keep_refusals(hub, signed, outcomes)
+    await _keep_refusals(hub, others | {n: (s.originator, s.digest) for n, s in signed.items()}, outcomes)
     _tell(signed, outcomes)
     return [outcomes[number] for number in range(len(tokens))]
 
 
-async def _believe(hub: Hub, tokens: Sequence[bytes], outcomes: dict[int, Outcome]) -> dict[int, verify.Signed]:
+async def _believe(
+    hub: Hub, tokens: Sequence[bytes], outcomes: dict[int, Outcome]
+) -> tuple[dict[int, verify.Signed], dict[int, tuple[str, str]]]:
+    """Steps 1 and 2. Also (member, digest) of who signed well, but in another member's name: that is kept."""
+    others: dict[int, tuple[str, str]] = {}
     registry = await hub.registry_now()
     fresh_registry = None
     signed: dict[int, verify.Signed] = {}
@@ -62,9 +66,11 @@ async def _believe(hub: Hub, tokens: Sequence[bytes], outcomes: dict[int, Outcom
             signed[number] = verify.who_signed(parsed, registry)
         except BrokerError as error:
             outcomes[number] = error
+            if isinstance(error, KeyRefused):  # the signature held
+                others[number] = (registry.keys[parsed.token.kid].owner, jws.digest(parsed.token.compact))
         if number % CHUNK == CHUNK - 1:
             await asyncio.sleep(0)
-    return signed
+    return signed, others
 
 
 async def _read(
@@ -119,14 +125,14 @@ def _is_id(id: str) -> bool:
     return len(id) <= 64 and id.isascii() and id.isprintable()
 
 
-async def _keep_refusals(hub: Hub, signed: dict[int, verify.Signed], outcomes: dict[int, Outcome]) -> None:
+async def _keep_refusals(hub: Hub, signers: dict[int, tuple[str, str]], outcomes: dict[int, Outcome]) -> None:
     """Digest, rule and member of what was refused although the signature held (promise 10); never content."""
     rows = [
         {
-            "at": hub.now(), "member": one.originator, "digest": one.digest, "code": error.code, "rule": error.rule[:64],
+            "at": hub.now(), "member": member, "digest": digest, "code": error.code, "rule": error.rule[:64],
             "jws": error.extra.get("refusal") if isinstance(error, Conflict) else None,
         }
-        for number, one in signed.items()
+        for number, (member, digest) in signers.items()
         if isinstance(error := outcomes[number], BrokerError)
     ]  # fmt: skip
     if rows:

@@ -115,7 +115,7 @@ async def list_messages(
     """What one sent, or is entitled to, newest first."""
     if since is not None:
         since = _utc(since)
-    before = read.read_cursor(cursor) if cursor else None
+    before = read.read_cursor(hub, cursor) if cursor else None
     wanted = Listing(box, kind, heading, since, read.normalised(identifier) if identifier else None, before, limit)
     return problems.answer(request, await read.page(hub, caller, wanted))
 

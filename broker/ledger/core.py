@@ -89,7 +89,7 @@ def _is_connection_loss(error: DBAPIError) -> bool:
     return state[:2] in ("08", "57", "53", "55", "40")
 
 
-def open_ledger(url: str, *, pool_size: int = 12) -> Ledger:
+def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
     """The Ledger at `sqlite:///path` or `postgresql://user@host/name`. Opens no connection yet."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":

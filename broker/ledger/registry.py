@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import AlreadyThere, Fault, NotFound, RegistryRefused
@@ -27,6 +27,9 @@ from broker.members import (
     Subscription,
 )
 from broker.routing import EVERYTHING, parse_filter
+
+MAX_SUBSCRIPTIONS = 64
+"""Of one member, its inbox not counted: every process keeps all filters of all members in memory."""
 
 
 async def version(c: AsyncConnection) -> int:
@@ -189,7 +192,11 @@ async def add_subscription(
 ) -> Subscription:
     """Add a subscription and its queue. Raises Invalid (filter), AlreadyThere, NotFound."""
     await _must_exist(c, member)
-    parsed = parse_filter(wanted)
+    parsed = parse_filter(wanted, "/filter")
+    s = t.subscriptions.c
+    own = select(func.count()).select_from(t.subscriptions).where(s.member == member, s.removed_at.is_(None))
+    if (await c.execute(own)).scalar_one() > MAX_SUBSCRIPTIONS:
+        raise RegistryRefused(Fault("/name", "too-many-subscriptions", allowed=(str(MAX_SUBSCRIPTIONS),)))
     if name == INBOX or (await c.execute(_named(member, name))).first():
         raise AlreadyThere(Fault("/name", "subscription-exists", found=name))
     id, amqp_name = await _add_queue(c, member, name, delivery, json.dumps(wanted), now)
@@ -198,7 +205,7 @@ async def add_subscription(
 
 async def change_filter(c: AsyncConnection, member: str, name: str, wanted: Mapping[str, Any]) -> None:
     """Replace the filter of a subscription. Not retroactive. Raises Invalid, NotFound."""
-    parse_filter(wanted)
+    parse_filter(wanted, "/filter")
     changed = await c.execute(
         update(t.subscriptions)
         .where(

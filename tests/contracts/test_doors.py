@@ -432,7 +432,7 @@ async def test_a_filter_that_cannot_be_is_refused(alone: Region, filter_: Any, r
         ("PATCH", "/v1/subscriptions/new", {"filter": filter_}),
         ("POST", "/v1/subscriptions/preview", {"filter": filter_}),
     ):
-        refused(await alone.call("PE", method, path, body), 422, "invalid", rule, pointer)
+        refused(await alone.call("PE", method, path, body), 422, "invalid", rule, f"/filter{pointer}")
     assert (await alone.call("PE", "GET", "/v1/subscriptions")).json() == {"subscriptions": []}
 
 

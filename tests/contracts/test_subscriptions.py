@@ -41,9 +41,9 @@ async def test_made_shown_changed_and_removed(here: Region) -> None:
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({"name": "desk", "filter": {"any": []}}, "/any"),
-        ({"name": "desk", "filter": {"any": [{"colour": ["red"]}]}}, "/any/0/colour"),
-        ({"name": "desk", "filter": {"any": [{}, {"all": {"duties": []}}]}}, "/any/1/all/duties"),
+        ({"name": "desk", "filter": {"any": []}}, "/filter/any"),
+        ({"name": "desk", "filter": {"any": [{"colour": ["red"]}]}}, "/filter/any/0/colour"),
+        ({"name": "desk", "filter": {"any": [{}, {"all": {"duties": []}}]}}, "/filter/any/1/all/duties"),
         ({"name": "a desk"}, "/name"),
         ({"name": ""}, "/name"),
         ({"name": "desk", "delivery": "amqp"}, "/delivery"),
