@@ -247,6 +247,7 @@ async def test_a_suspended_member_keeps_its_deliveries(here: Region) -> None:
     await administer.set_active(here.hub.ledger, "PE", False, here.clock())
     await here.send("CL", "meanwhile", GROUPED)
     await here.send("CL", "barred-2", to("AR"), supersedes="CL:barred")
+    await here.send("CL", "waiting-2", GROUPED, supersedes="CL:waiting")
 
     for method, path in (("POST", "/v1/queues/all/lease"), ("GET", "/v1/messages"), ("GET", "/v1/queues")):
         refused = await here.http.request(method, path, json={}, headers={"authorization": f"Bearer {token}"})

@@ -297,6 +297,23 @@ async def test_a_fetch_under_way_counts(postgres_here: Region) -> None:
     assert [d["rule"] for d in await here.lease("PE")] == ["holder"]
 
 
+async def test_a_fetch_waits_for_the_withdrawal_under_way(postgres_here: Region) -> None:
+    """The withdrawal was decided first, and the GET is no holder's: it finds nothing."""
+    here = postgres_here
+    await here.enrol("CL", "PE")
+    await here.send("CL", "v-1", {"all": True}, tlp="GREEN")
+    await here.token("PE")
+    async with here.hub.ledger.accepting() as c:
+        row = await ledger_messages.find(c, "CL", "v-1")
+        assert row is not None
+        await ledger_messages.hold_still(c, row["chain"], ())
+        fetched = asyncio.create_task(here.call("PE", "GET", "/v1/messages/CL:v-1"))
+        await here.until_somebody_waits()
+        await ledger_messages.withdraw(c, row["chain"], row["position"])
+
+    assert (await fetched).status_code == 404
+
+
 async def test_leases_fetches_and_withdrawals_at_once(postgres_here: Region) -> None:
     """However they fall together: whoever got a message that was withdrawn also gets its withdrawal, and nobody else."""
     here = postgres_here
