@@ -69,7 +69,7 @@ async def lease(
             woken.clear()
             leased = await _lease_once(hub, caller, queue, limit, lease_seconds)
             remaining = deadline - asyncio.get_running_loop().time()
-            if leased or remaining <= 0:
+            if leased or remaining <= 0 or hub.closing:
                 return leased
             try:
                 await asyncio.wait_for(woken.wait(), min(remaining, LOOK_AGAIN_SECONDS))
