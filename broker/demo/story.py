@@ -214,7 +214,10 @@ async def _refusals(told: Told, examples: list[Path]) -> None:
 
 def _first_line(problem: Problem) -> str:
     errors = problem.errors
-    return f"{errors[0].get('pointer') or '/'} {errors[0].get('detail', '')}"[:110] if errors else problem.title
+    if not errors:
+        return problem.title
+    sentence = str(errors[0].get("detail", "")).partition(". ")[0].rstrip(".")
+    return f"{errors[0].get('pointer') or '/'}: {sentence}."
 
 
 async def _evidence(told: Told) -> None:
