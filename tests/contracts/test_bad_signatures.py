@@ -20,9 +20,11 @@ from tests.region import Region, new_key
 
 @pytest.fixture
 async def hub(alone: Region) -> AsyncIterator[Region]:
-    """Whatever is tried, no message is recorded and no refusal kept: the signature never held."""
-    async with untouched(alone, kept=0):
+    """Whatever is tried, no message is recorded; a refusal is kept of who signed truly, but not as himself."""
+    before = len(await refusals(alone))
+    async with untouched(alone):
         yield alone
+    assert {rule for _, _, rule in (await refusals(alone))[before:]} <= {"key-of-another-member", "key-use"}
 
 
 def now(here: Region) -> int:
@@ -267,11 +269,13 @@ async def test_anothers_key_id_over_ones_own_signature(hub: Region) -> None:
 
 
 async def test_ones_own_key_in_anothers_name(hub: Region) -> None:
-    """Peru signs, truly, that it is Chile; and an operator, and the hub's own key."""
+    """Peru signs, truly, that it is Chile; and an operator, and the hub's own key. It is kept, in the signer's name."""
+    before = len(await refusals(hub))
     for signer in (hub.keys["PE"], hub.keys["operator:ana"], hub.hub.key):
         answer = await hub.post(hub.sign(hub.payload("CL", "bad"), key=signer))
 
         refused(answer, 403, "key", "key-of-another-member", "/header/originator")
+    assert [member for member, _, _ in (await refusals(hub))[before:]] == ["PE", "operator:ana", "hub"]
 
 
 @pytest.mark.parametrize("originator", ["hub", "operator:ana", "", "XX", "cl", "CL ", "CL\u200b"])
@@ -469,7 +473,7 @@ async def test_a_repeat_needs_a_signature_too(fresh: Region) -> None:
     """Who only knows the payload does not get the receipt."""
     payload = fresh.payload("CL", "mine")
     assert (await fresh.post(fresh.sign(payload))).status_code == 201
-    async with untouched(fresh, kept=0):
+    async with untouched(fresh, kept=1):  # the neighbour's own signature held
         stranger = await fresh.post(fresh.sign(payload, key=new_key()))
         neighbour = await fresh.post(fresh.sign(payload, key=fresh.keys["PE"]))
         forged = await fresh.post(token(honest(fresh), payload, fresh.keys["PE"]))
