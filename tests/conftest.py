@@ -15,8 +15,23 @@ pytest_plugins = ["tests.engines"]
 configure("json")
 
 
+_said: set[str] = set()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of a parallel run hands its engine lines to the process that prints the summary."""
+    _said.update(summary_lines())
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["engines"] = sorted(_said)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    _said.update(getattr(node, "workeroutput", {}).get("engines", []))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in summary_lines():
+    for line in sorted(_said | set(summary_lines())):
         terminalreporter.write_line(line)
 
 
