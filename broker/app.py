@@ -169,28 +169,41 @@ async def running(config: Config, now: clock.Clock = clock.now) -> AsyncIterator
         )
     )  # fmt: skip
     run = Running(hub, app, relay, server)
-    loops: list[asyncio.Task[None]] = []
+    serving = asyncio.create_task(_serve_http(server))
     try:
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(_serve_http(server))
-            loops.append(group.create_task(upkeep.run(hub)))
-            loops.append(group.create_task(upkeep.watch_registry(hub, changed)))
-            while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn offers no event
+            loops = [
+                group.create_task(_until(serving)),
+                group.create_task(upkeep.run(hub)),
+                group.create_task(upkeep.watch_registry(hub, changed)),
+            ]
+            while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
                 await asyncio.sleep(0.01)
             if relay is not None:
                 loops.append(group.create_task(relay.run()))
             yield run
-            hub.closing = True
-            hub.wakes.wake_all()
-            server.should_exit = True
-            await asyncio.wait([serving])
-            await app.state.committer.close()
+            await _end_http(run, serving)
             for loop in loops:
                 loop.cancel()
     except BaseExceptionGroup as group_:
         raise _cause(group_) from group_
     finally:
+        await _end_http(run, serving)
         await hub.ledger.close()
+
+
+async def _end_http(run: Running, serving: asyncio.Task[None]) -> None:
+    """Answer what is being asked, take nothing new, and let what was handed in be decided."""
+    run.hub.closing = True
+    run.hub.wakes.wake_all()
+    run.server.should_exit = True
+    await asyncio.wait([serving])
+    await run.app.state.committer.close()
+
+
+async def _until(serving: asyncio.Task[None]) -> None:
+    """For ever, or until the server ends with an error."""
+    await asyncio.shield(serving)
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -64,12 +64,19 @@ class Management:
         """What is said when RabbitMQ is there and its management API is not."""
         return WireRefused(Fault("/rabbitmq_management_url", "no-management", found=str(self._client.base_url)))
 
-    async def queues(self) -> dict[str, Mapping[str, Any]]:
-        """name -> {`arguments`, `effective_policy_definition`} of every queue in the virtual host."""
-        columns = {"columns": "name,arguments,effective_policy_definition"}
-        answer = await self._client.get(f"/api/queues/{self._vhost}", params=columns)
+    async def arguments(self) -> dict[str, Mapping[str, Any]]:
+        """name -> arguments of every queue in the virtual host."""
+        return {queue["name"]: queue["arguments"] for queue in await self._list("queues", columns="name,arguments")}
+
+    async def policies(self) -> list[Mapping[str, Any]]:
+        """`name`, `pattern`, `definition` of every policy of the virtual host, the operators' own included."""
+        return [*await self._list("policies"), *await self._list("operator-policies")]
+
+    async def _list(self, what: str, **parameters: str) -> list[Any]:
+        answer = await self._client.get(f"/api/{what}/{self._vhost}", params=parameters)
         answer.raise_for_status()
-        return {queue["name"]: queue for queue in answer.json()}
+        found: list[Any] = answer.json()
+        return found
 
     async def depth(self, queue: str) -> Depth:
         answer = await self._client.get(f"/api/queues/{self._vhost}/{quote(queue, safe='')}")

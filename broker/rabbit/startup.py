@@ -11,7 +11,7 @@ A RabbitMQ that is away, or goes away meanwhile, is refused nothing: it is waite
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -30,7 +30,7 @@ from broker.rabbit.connections import Connections
 from broker.rabbit.management import Management
 from broker.rabbit.topology import TIMEOUT_SECONDS
 
-TRIES = 5
+TRIES = 3
 """Looks at a management API that does not answer, a second apart, before it is taken for missing."""
 
 
@@ -86,15 +86,18 @@ async def _stands(connections: Connections, management: Management, queues: Iter
     try:
         async with connections.asking() as channel:
             await topology.declare_dead_letters(channel)
-    except ChannelPreconditionFailed as error:
-        raise _differs(topology.DEAD, topology.DEAD_QUEUE, str(error)) from None
-    standing = await management.queues()
+    except ChannelPreconditionFailed:
+        raise _differs(topology.DEAD, topology.DEAD_QUEUE) from None
+    standing, policies = await management.arguments(), await management.policies()
     for name in queues:
-        if name in standing and topology.differences(standing[name]):
-            raise _differs(name, topology.MEMBER_QUEUE, ", ".join(topology.differences(standing[name])))
+        if standing.get(name, topology.MEMBER_QUEUE) != topology.MEMBER_QUEUE:
+            raise _differs(name, topology.MEMBER_QUEUE)
+    for name in (topology.DEAD, *queues):
+        for policy in policies:
+            if topology.harmful(policy, name):
+                raise _differs(f"{name} ({policy['name']})", topology.MEMBER_QUEUE)
 
 
-def _differs(name: str, wanted: object, why: str) -> WireRefused:
-    assert isinstance(wanted, dict)
+def _differs(found: str, wanted: Mapping[str, str | int]) -> WireRefused:
     allowed = tuple(f"{key}={value}" for key, value in wanted.items())
-    return WireRefused(Fault("/amqp_url", "queue-arguments", found=name, allowed=allowed), detail=f"{name}: {why}")
+    return WireRefused(Fault("/amqp_url", "queue-arguments", found=found, allowed=allowed))

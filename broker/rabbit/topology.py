@@ -13,6 +13,7 @@ A message's TTL acts only at the head of a queue, so that expiry is decided by t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,9 +57,14 @@ async def declare_member_queue(channel: AbstractChannel, name: str) -> AbstractQ
     return await channel.declare_queue(name, durable=True, arguments=dict(MEMBER_QUEUE), timeout=TIMEOUT_SECONDS)
 
 
-def differences(standing: Mapping[str, Any]) -> list[str]:
-    """What is not as wanted about a member's queue, as the management API shows it (arguments, effective policy)."""
-    arguments = standing.get("arguments") or {}
-    policy = standing.get("effective_policy_definition") or {}
-    found = [key for key in sorted({*arguments, *MEMBER_QUEUE}) if arguments.get(key) != MEMBER_QUEUE.get(key)]
-    return found + [f"policy {key}" for key in HARMFUL_POLICIES if key in policy and policy[key] != MEMBER_QUEUE.get(f"x-{key}")]
+def harmful(policy: Mapping[str, Any], queue: str) -> bool:
+    """Whether a policy (as the management API shows it) changes a queue. Priorities are not weighed: it is one policy's
+    removal from being true."""
+    try:
+        applies = re.search(policy["pattern"], queue) is not None
+    except re.error:
+        applies = True
+    definition = policy["definition"]
+    return applies and any(
+        key in definition and definition[key] != MEMBER_QUEUE.get(f"x-{key}") for key in HARMFUL_POLICIES
+    )
