@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from broker.demo.engines import Stage, echo, stage
+from broker.demo.engines import NOT_AS_NEEDED, Stage, echo, stage
 from broker.demo.region import enrol_everybody
 from broker.demo.story import tell
 from broker.errors import BrokerError
@@ -30,6 +30,8 @@ async def demo(folder: Path, *, stay: bool) -> bool:
             say(
                 "Not shown: delivery through RabbitMQ. Install rabbitmq-server (or set TIDEWAITER_AMQP_URL) and do it again."
             )
+        elif here.why.startswith(NOT_AS_NEEDED):
+            say(f"({here.why}; a private node was started instead.)")
         fingerprints = await enrol_everybody(here)
         async with echo(here):
             good = await tell(here, say, fingerprints)

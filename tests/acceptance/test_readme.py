@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from broker import jws, keyfiles
-from tests.wire import amqp_queue
 from tests.engines import Rabbit
 from tests.region import wired_region
+from tests.wire import amqp_queue
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
