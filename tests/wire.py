@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-import aio_pika
 import httpx2
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
@@ -25,7 +24,8 @@ from broker.errors import BrokerError
 from broker.hub import Hub
 from broker.ledger import open_ledger
 from broker.ledger import tables as t
-from tests.engines import Cluster
+from broker.rabbit.connections import opened
+from tests.engines import Cluster, Rabbit
 from tests.faults import Process, process
 from tests.region import LANGUAGE, MovableClock, Region
 
@@ -92,6 +92,20 @@ async def published(r: Region, number: int, member: str = "PE", name: str = "wir
     await until(so)
 
 
+async def overfill(r: Region, rabbit: Rabbit, queue: str, release: Any) -> list[str]:
+    """Make a policy that leaves the queue (PE's) no room, and post until RabbitMQ refuses: it lets what is in flight
+    overshoot, so that it takes several batches. Returns the addresses; drop the policy `small` to make room."""
+    policy = {"pattern": f"^{queue}$", "definition": {"max-length": 3}, "apply-to": "queues"}
+    rabbit.api("PUT", f"/api/policies/{rabbit.vhost}/small", policy)
+    posted: list[str] = []
+    async with asyncio.timeout(SECONDS):
+        while True:
+            posted += await post_many(r, 10, release, f"full{len(posted)}")
+            await asyncio.sleep(0.5)
+            if "ready" in await states(r, "PE"):
+                return posted
+
+
 async def post_many(
     r: Region, number: int, release: Any, prefix: str, originator: str = "CL", **changes: Any
 ) -> list[str]:
@@ -131,7 +145,7 @@ _closed: WeakKeyDictionary[AbstractConnection, asyncio.Event] = WeakKeyDictionar
 @asynccontextmanager
 async def connected(r: Region, rabbit: Server, member: str) -> AsyncIterator[AbstractConnection]:
     """A member's connection; `closed_within` knows when RabbitMQ closes it."""
-    async with await aio_pika.connect(url_of(rabbit, member, await r.token(member, "amqp")), timeout=10) as connection:
+    async with opened(url_of(rabbit, member, await r.token(member, "amqp"))) as connection:
         closed = _closed[connection] = asyncio.Event()
         connection.close_callbacks.add(lambda *_: closed.set())
         yield connection

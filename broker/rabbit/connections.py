@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import aio_pika
 import httpx2
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import AMQPError
 
 from broker.rabbit.topology import TIMEOUT_SECONDS
@@ -50,12 +50,22 @@ class Connections:
 
 
 @asynccontextmanager
+async def opened(amqp_url: str) -> AsyncIterator[AbstractConnection]:
+    """A connection that is closed in every case. aio-pika's own `connect` leaves one behind that could not be opened,
+    whose remains then close themselves at any time, in any thread."""
+    connection = Connection(make_url(amqp_url))
+    try:
+        await connection.connect(timeout=TIMEOUT_SECONDS)
+        yield connection
+    finally:
+        with suppress(*WIRE_ERRORS):
+            await asyncio.wait_for(connection.close(), TIMEOUT_SECONDS)
+
+
+@asynccontextmanager
 async def connect(amqp_url: str) -> AsyncIterator[Connections]:
     lost = asyncio.Event()
-    async with (
-        await aio_pika.connect(amqp_url, timeout=TIMEOUT_SECONDS) as publishing,
-        await aio_pika.connect(amqp_url, timeout=TIMEOUT_SECONDS) as consuming,
-    ):
+    async with opened(amqp_url) as publishing, opened(amqp_url) as consuming:
         for connection in (publishing, consuming):  # `closed()` is silent when the peer closes
             connection.close_callbacks.add(lambda *_: lost.set())
         yield Connections(publishing, consuming, lost)

@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-import aio_pika
 import httpx2
 from aio_pika.exceptions import (
     AMQPConnectionError,
@@ -26,9 +25,8 @@ from aio_pika.exceptions import (
 from broker.errors import Fault, WireRefused
 from broker.rabbit import topology
 from broker.rabbit.access import PROBE, Door
-from broker.rabbit.connections import Connections
+from broker.rabbit.connections import Connections, opened
 from broker.rabbit.management import Management
-from broker.rabbit.topology import TIMEOUT_SECONDS
 
 TRIES = 3
 """Looks at a management API that does not answer, a second apart, before it is taken for missing."""
@@ -73,7 +71,8 @@ async def _asked(door: Door, amqp_url: str) -> None:
     scheme, _, rest = amqp_url.partition("://")
     stranger = f"{scheme}://{PROBE}:{door.probe_password}@{rest.rpartition('@')[2]}"
     try:
-        await (await aio_pika.connect(stranger, timeout=TIMEOUT_SECONDS)).close()
+        async with opened(stranger):
+            pass
     except AMQPConnectionError as error:
         if not door.probed.is_set() and not not_let_in(error):
             raise  # it went away: nothing is proved

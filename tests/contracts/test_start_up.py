@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import aio_pika
 import pytest
 
 from broker import app, upkeep
 from broker.config import Config
 from broker.errors import WireRefused
 from broker.rabbit import topology
+from broker.rabbit.connections import opened
 from broker.rabbit.private_node import free_port
 from tests import engines
 from tests.engines import Rabbit
@@ -76,7 +76,8 @@ async def test_a_rabbitmq_without_management_is_refused(rabbit: Rabbit, tmp_path
 async def test_the_standing_node_is_refused_if_it_is_not_ours(tmp_path: Path) -> None:
     """The RabbitMQ of this machine has neither; whatever it lacks first is told."""
     try:
-        await (await aio_pika.connect("amqp://guest:guest@127.0.0.1:5672/", timeout=5)).close()
+        async with opened("amqp://guest:guest@127.0.0.1:5672/"):
+            pass
     except OSError:
         engines.missing("RabbitMQ (standing)", "none answers on 127.0.0.1:5672")
     standing = Wrong("amqp://guest:guest@127.0.0.1:5672/", "http://127.0.0.1:15672")
@@ -141,7 +142,7 @@ async def test_queues_with_other_arguments_are_refused(what: str, rabbit: Rabbit
 
 
 async def declare(rabbit: Rabbit, name: str, arguments: dict[str, Any]) -> None:
-    async with await aio_pika.connect(rabbit.amqp_url) as connection:
+    async with opened(rabbit.amqp_url) as connection:
         channel = await connection.channel()
         await channel.declare_queue(name, durable=True, arguments=arguments)
 

@@ -16,6 +16,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError
 
+from broker.rabbit.connections import opened
 from tests.engines import Rabbit, own_vhost
 from tests.region import Region, to, wired_region
 from tests.wire import amqp_queue, connected, consumer, post_many, published, receive, states, url_of
@@ -157,7 +158,7 @@ async def let_in(scene: Scene, user: str, password: str, vhost: str | None = Non
     if vhost is not None:
         url = url.rpartition("/")[0] + "/" + quote(vhost, safe="")
     try:
-        async with await aio_pika.connect(url, timeout=5):
+        async with opened(url):
             return True
     except AMQPError:
         return False

@@ -149,11 +149,10 @@ async def nothing_is_lost(r: Region, posts: list[Posting], collector: Collector 
         assert wanted[member] <= taken, member
     if collector is not None:
         await collector.has(wanted["PE"])
-        firsts = list({one.address: one.sequence for one in reversed(collector.all)}.values())[::-1]
         assert len(collector.addresses) == len(set(collector.addresses)), "one round, one address, one message"
-        print(
-            f"{len(digests)} receipts, {len(collector.all)} on the wire, {collector.duplicates} of them twice; {len(firsts)}"
-        )
+        firsts = [one.sequence for one in collector.all if one.attempt == 1 and not one.redelivered]
+        assert firsts == sorted(set(firsts)), "first offers in the queue's sequence"
+        print(f"{len(digests)} receipts; {len(collector.all)} on the wire, {collector.duplicates} of them twice")
 
 
 async def killed_and_back(hub: Process) -> None:

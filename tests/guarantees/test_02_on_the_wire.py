@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
@@ -22,6 +21,7 @@ from aio_pika.exceptions import AMQPError
 from broker import administer
 from broker.jws import public_jwk, thumbprint
 from broker.ledger import Ledger, open_ledger
+from broker.rabbit.connections import opened
 from tests.engines import Rabbit
 from tests.region import Region, address_of, new_key, payload_of, to, wired_region
 from tests.wire import (
@@ -30,6 +30,7 @@ from tests.wire import (
     connected,
     consumer,
     hub_process,
+    overfill,
     post_many,
     published,
     queue_row,
@@ -43,9 +44,12 @@ WITHIN_SECONDS = 2.0
 
 
 @pytest.fixture
-async def wired(rabbit: Rabbit, ledger_url: str, tmp_path: Path) -> AsyncIterator[Region]:
-    """A hub with its relay, once on SQLite and once on PostgreSQL; CL posts, PE and AR read."""
-    async with wired_region(rabbit, ledger_url, tmp_path) as r:
+async def wired(rabbit: Rabbit, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Region]:
+    """A hub with its relay; CL posts, PE and AR read. On SQLite, or on what a test's `ledger_url` says."""
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    if "ledger_url" in request.fixturenames:
+        url = request.getfixturevalue("ledger_url")
+    async with wired_region(rabbit, url, tmp_path) as r:
         await r.enrol("CL", "PE", "AR")
         yield r
 
@@ -99,7 +103,7 @@ async def read_all(r: Region, rabbit: Rabbit, name: str, number: int) -> list[st
 
 
 async def test_a_suspended_member_is_cut_off_at_once_and_loses_nothing(
-    wired: Region, rabbit: Rabbit, elsewhere: Ledger
+    ledger_url: str, wired: Region, rabbit: Rabbit, elsewhere: Ledger
 ) -> None:
     """Connections close, none opens; deliveries stay and are decided anew when it comes back."""
     name = await amqp_queue(wired, "PE")
@@ -158,7 +162,9 @@ async def test_a_revoked_key_closes_the_connections_and_its_tokens_open_none(
     assert await read_all(wired, rabbit, name, 1) == ["CL:a"]
 
 
-async def test_leaving_a_group_with_a_full_prefetch(wired: Region, rabbit: Rabbit, elsewhere: Ledger) -> None:
+async def test_leaving_a_group_with_a_full_prefetch(
+    ledger_url: str, wired: Region, rabbit: Rabbit, elsewhere: Ledger
+) -> None:
     """100 unacknowledged at the moment, more in the queue: the connection closes, and what only the group admitted is
     gone from both."""
     name = await amqp_queue(wired, "PE")
@@ -194,7 +200,9 @@ async def test_an_operation_that_ends_takes_its_messages_back(wired: Region, rab
     assert await read_all(wired, rabbit, name, 1) == ["CL:b"]
 
 
-async def test_an_amendment_that_bars_a_holder_leaves_the_notice_alone(wired: Region, rabbit: Rabbit) -> None:
+async def test_an_amendment_that_bars_a_holder_leaves_the_notice_alone(
+    ledger_url: str, wired: Region, rabbit: Rabbit
+) -> None:
     """The earlier version is gone from the queue; the hub's notice comes in the same queue, after what was kept."""
     name = await amqp_queue(wired, "PE")
     await wired.send("CL", "a", to("PE", "AR"))
@@ -291,15 +299,12 @@ async def test_a_queue_that_is_parked_is_drained_at_once(rabbit: Rabbit, tmp_pat
         await r.enrol("CL", "PE")
         await r.group("OP", "CL", "PE")
         name = await amqp_queue(r, "PE")
-        policy = {"pattern": ".*", "definition": {"max-length": 2}, "apply-to": "queues"}
-        rabbit.api("PUT", f"/api/policies/{rabbit.vhost}/small", policy)
-        await asyncio.sleep(0.5)
-        await post_many(r, 20, {"groups": ["OP"]}, "g")
-        await asyncio.sleep(4)  # nacked, parked for one, two, four seconds
+        posted = await overfill(r, rabbit, name, {"groups": ["OP"]})
+        await asyncio.sleep(4)  # nacked, and left alone for one, two, four seconds
         async with connected(r, rabbit, "PE") as connection:
             await administer.leave(r.hub.ledger, "OP", "PE", r.clock())
             await closed_within(connection, WITHIN_SECONDS)
-        await drained(r, ["revoked"] * 20)
+        await drained(r, ["revoked"] * len(posted))
         assert await read_all(r, rabbit, name, 0) == []
 
 
@@ -323,7 +328,8 @@ async def test_a_hub_killed_in_the_middle_of_a_drain_of_2000(rabbit: Rabbit, tmp
             hub.kill9()
         assert (await queue_row(r, "PE"))["drain"], "the drain was over before the hub was killed"
         with pytest.raises(AMQPError):
-            await aio_pika.connect(rabbit.amqp_url_for("PE", token))
+            async with opened(rabbit.amqp_url_for("PE", token)):
+                pass
         hub.start()
         began = time.monotonic()
         await hub.answers(f"{r.hub.public_url}/readyz")

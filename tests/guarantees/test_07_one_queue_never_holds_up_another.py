@@ -29,6 +29,7 @@ from tests.wire import (
     collecting,
     consumer,
     got,
+    overfill,
     post_many,
     published,
     queue_row,
@@ -97,11 +98,6 @@ async def undisturbed(r: Region, rabbit: Server, queue: str, limit_seconds: floa
     assert slowest.seconds < limit_seconds, slowest.seconds
 
 
-async def parked(r: Region) -> bool:
-    """PE's queue has failed: something of it was published and not confirmed."""
-    return "ready" in await states(r, "PE")
-
-
 async def test_a_lost_queue_comes_back_with_what_may_have_been_in_it(
     wired: Region, rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,14 +140,10 @@ async def test_a_lost_queue_comes_back_with_what_may_have_been_in_it(
 async def test_a_full_queue_waits_alone(wired: Region, rabbit: Rabbit) -> None:
     """RabbitMQ refuses (nacks) what a policy has no room for: parked, tried again with growing pauses, nothing lost."""
     name, healthy = await amqp_queue(wired, "PE"), await amqp_queue(wired, "AR")
-    policy = {"pattern": f"^{name}$", "definition": {"max-length": 3}, "apply-to": "queues"}
-    rabbit.api("PUT", f"/api/policies/{rabbit.vhost}/small", policy)
-    await asyncio.sleep(0.5)
     async with undisturbed(wired, rabbit, healthy):
-        wanted = await post_many(wired, 50, to("PE"), "full")
-        await published(wired, 3)
+        wanted = await overfill(wired, rabbit, name, to("PE"))
         await asyncio.sleep(2.5)
-        assert await parked(wired)
+        assert "ready" in await states(wired, "PE")
         rabbit.api("DELETE", f"/api/policies/{rabbit.vhost}/small")
         async with collecting(wired, rabbit, "PE", name) as collector:
             await collector.has(set(wanted))
@@ -174,7 +166,7 @@ async def test_a_stopped_queue_waits_alone(wired: Region, rabbit: Rabbit, monkey
         try:
             wanted += await post_many(wired, 400, to("PE"), "stopped")
             async with asyncio.timeout(20):
-                while not await parked(wired):
+                while "ready" not in await states(wired, "PE"):
                     await asyncio.sleep(0.1)
             await asyncio.sleep(7)
         finally:
