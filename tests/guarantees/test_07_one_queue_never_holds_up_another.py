@@ -62,6 +62,12 @@ class OwnNode:
         self.amqp_url, self.management_url, self.hub_port = node.amqp_url, node.management_url, hub_port
 
 
+STOPPED_SECONDS = 6
+"""How long a publish to the stopped queue is waited for in its test."""
+WAITED_SECONDS = 4
+"""Who waited that long waited for somebody else's queue. Nothing about speed: a busy machine takes a second or two."""
+
+
 class Slowest:
     """The longest wait for one message, posted to its arrival."""
 
@@ -71,8 +77,8 @@ class Slowest:
 
 
 @asynccontextmanager
-async def undisturbed(r: Region, rabbit: Server, queue: str, limit_seconds: float = 1.0) -> AsyncIterator[Slowest]:
-    """As long as it lasts, messages for AR arrive quickly, each of them once, in order."""
+async def undisturbed(r: Region, rabbit: Server, queue: str) -> AsyncIterator[Slowest]:
+    """As long as it lasts, messages for AR arrive, each of them once, in order, and none waits for the sick queue."""
     slowest, stop = Slowest(), asyncio.Event()
 
     async def talk(collector: Collector) -> None:
@@ -95,7 +101,7 @@ async def undisturbed(r: Region, rabbit: Server, queue: str, limit_seconds: floa
         assert collector.duplicates == 0
         assert {one.attempt for one in collector.all} == {1}
     assert slowest.messages > 5
-    assert slowest.seconds < limit_seconds, slowest.seconds
+    assert slowest.seconds < WAITED_SECONDS, slowest.seconds
 
 
 async def test_a_lost_queue_comes_back_with_what_may_have_been_in_it(
@@ -156,7 +162,7 @@ async def test_a_stopped_queue_waits_alone(wired: Region, rabbit: Rabbit, monkey
     from broker.rabbit import publish
 
     assert rabbit.node is not None
-    monkeypatch.setattr(publish, "TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(publish, "TIMEOUT_SECONDS", STOPPED_SECONDS)
     name, healthy = await amqp_queue(wired, "PE"), await amqp_queue(wired, "AR")
     wanted = await post_many(wired, 5, to("PE"), "before")
     await published(wired, 5)
@@ -168,7 +174,7 @@ async def test_a_stopped_queue_waits_alone(wired: Region, rabbit: Rabbit, monkey
             async with asyncio.timeout(20):
                 while "ready" not in await states(wired, "PE"):
                     await asyncio.sleep(0.1)
-            await asyncio.sleep(7)
+            await asyncio.sleep(STOPPED_SECONDS + 1)
         finally:
             await asyncio.to_thread(rabbit.node.ctl, "eval", f"ok = sys:resume({leader}).")
         async with collecting(wired, rabbit, "PE", name) as collector:
