@@ -131,7 +131,9 @@ class Client:
     async def post(self, compact: str) -> Receipt:
         """Post a signed message. Idempotent: the same payload under the same address gives the same receipt."""
         headers = {"content-type": "application/jose"}
-        status, body = await self.door.call("POST", "/v1/messages", content=compact.encode("ascii"), headers=headers, scope=None)
+        status, body = await self.door.call(
+            "POST", "/v1/messages", content=compact.encode("ascii"), headers=headers, scope=None
+        )
         return _receipt(body["receipt"], body.get("warnings", ()), repeat=status == 200)
 
     async def post_many(self, tokens: Iterable[str]) -> AsyncIterator[Posted]:
@@ -154,7 +156,9 @@ class Client:
             return iter(())
         content = "".join(json.dumps(token) + "\n" for token in batch).encode()
         headers = {"content-type": "application/x-ndjson"}
-        _, lines = await self.door.call("POST", "/v1/messages/batch", content=content, headers=headers, scope=None, lines=True)
+        _, lines = await self.door.call(
+            "POST", "/v1/messages/batch", content=content, headers=headers, scope=None, lines=True
+        )
         if [line.get("line") for line in lines] != list(range(1, len(batch) + 1)):
             raise Unreachable(f"{self.url} answered a batch of {len(batch)} with {len(lines)} lines")
         return iter(lines)
@@ -200,7 +204,9 @@ class Client:
     async def index(self, queue: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
         """The deliveries of one's own queue from a sequence on, tombstones included."""
         while True:
-            page = await self._json("GET", _path("/v1/queues", queue, "deliveries"), params={"after": after, "limit": 500})
+            page = await self._json(
+                "GET", _path("/v1/queues", queue, "deliveries"), params={"after": after, "limit": 500}
+            )
             for delivery in page["deliveries"]:
                 yield delivery
                 after = delivery["sequence"]
@@ -217,14 +223,18 @@ class Client:
         """A signed acknowledgement of a received message, to go with a settlement."""
         header = strictjson.parse_object(jws.unb64(compact.split(".")[1]), max_bytes=jws.MAX_TOKEN_BYTES)["header"]
         address = f"{header['originator']}:{header['id']}"
-        return make_acknowledgement(address, jws.digest(compact), state, self.door.signing_key, clock.now(), reason=reason)
+        return make_acknowledgement(
+            address, jws.digest(compact), state, self.door.signing_key, clock.now(), reason=reason
+        )
 
     # ── queues ──
 
     async def queues(self) -> list[dict[str, Any]]:
         return list((await self._json("GET", "/v1/queues"))["queues"])
 
-    async def lease(self, queue: str, limit: int = 20, lease_seconds: int = 120, wait_seconds: float = 0) -> list[Delivery]:
+    async def lease(
+        self, queue: str, limit: int = 20, lease_seconds: int = 120, wait_seconds: float = 0
+    ) -> list[Delivery]:
         """Lease up to `limit` deliveries; wait up to `wait_seconds` (at most 30) for the first one.
 
         A lost answer is asked for again: what that one leased comes back when its leases end.
@@ -233,9 +243,13 @@ class Client:
         timeout = wait_seconds + LEASE_ANSWER_MARGIN_SECONDS
         answer = await self._json("POST", _path("/v1/queues", queue, "lease"), body=body, timeout_seconds=timeout)
         known = Delivery.__dataclass_fields__.keys()
-        return [Delivery(**{name: value for name, value in one.items() if name in known}) for one in answer["deliveries"]]
+        return [
+            Delivery(**{name: value for name, value in one.items() if name in known}) for one in answer["deliveries"]
+        ]
 
-    async def extend(self, queue: str, deliveries: Sequence[Delivery], lease_seconds: int = 120) -> list[dict[str, Any]]:
+    async def extend(
+        self, queue: str, deliveries: Sequence[Delivery], lease_seconds: int = 120
+    ) -> list[dict[str, Any]]:
         """Keep leases for `lease_seconds` from now; one status an item, 409 for a stale one."""
         body = {"lease_ids": [delivery.lease_id for delivery in deliveries], "lease_seconds": lease_seconds}
         return list((await self._json("POST", _path("/v1/queues", queue, "extend"), body=body))["leases"])

@@ -109,7 +109,12 @@ async def amqp_name(client: Client, queue: str) -> str:
 
 
 async def consume(
-    client: Client, amqp_url: str, name: str, *, prefetch: int = PREFETCH, told: Callable[[str], None] = lambda text: None
+    client: Client,
+    amqp_url: str,
+    name: str,
+    *,
+    prefetch: int = PREFETCH,
+    told: Callable[[str], None] = lambda text: None,
 ) -> AsyncGenerator[Consumed, None]:
     """Deliveries of the queue `name` (its AMQP name), for ever, in order but for redeliveries.
 
@@ -162,7 +167,9 @@ async def _connection(client: Client, amqp_url: str, name: str, prefetch: int) -
             message = await arrived.get()
             if message is None:
                 return
-            yield Consumed(dict(message.headers), message.body.decode("ascii", "replace"), bool(message.redelivered), message)
+            yield Consumed(
+                dict(message.headers), message.body.decode("ascii", "replace"), bool(message.redelivered), message
+            )
     finally:
         connection.close_callbacks.discard(ended)
         with suppress(Exception):  # it may be gone already, in any way
@@ -175,7 +182,9 @@ def with_login(amqp_url: str, member: str, token: str) -> str:
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
         raise SetupRefused(detail="The address of RabbitMQ is amqps://host, with :port and /vhost where they differ.")
     if parts.username or parts.password:
-        raise SetupRefused(detail="The address of RabbitMQ carries no user or password: your member id and a token are used.")
+        raise SetupRefused(
+            detail="The address of RabbitMQ carries no user or password: your member id and a token are used."
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     login = f"{quote(member, safe='')}:{quote(token, safe='')}"

@@ -157,7 +157,12 @@ class Door:
             return self._tokens[scope].text
 
     async def _patiently(
-        self, ask: Callable[[], tuple[str, str, dict[str, Any]]], *, idempotent: bool, lines: bool, timeout_seconds: float
+        self,
+        ask: Callable[[], tuple[str, str, dict[str, Any]]],
+        *,
+        idempotent: bool,
+        lines: bool,
+        timeout_seconds: float,
     ) -> tuple[int, Any]:
         last = ""
         retry_after = 0
@@ -174,7 +179,9 @@ class Door:
                 last, retry_after = str(problem), problem.retry_after_seconds or 0
             except httpx2.TransportError as error:
                 last = _why(error)
-                if not idempotent and not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+                if not idempotent and not isinstance(
+                    error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
+                ):
                     break  # it may have been done: whoever asked decides
             except httpx2.InvalidURL as error:
                 raise Unreachable(f"{self.url}: {error}") from None
@@ -185,7 +192,9 @@ class Door:
         ceiling = min(most, first * 2**attempt)
         return min(retry_after, MAX_RETRY_AFTER_SECONDS) + random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
 
-    async def _once(self, method: str, path: str, how: dict[str, Any], lines: bool, timeout_seconds: float) -> tuple[int, Any]:
+    async def _once(
+        self, method: str, path: str, how: dict[str, Any], lines: bool, timeout_seconds: float
+    ) -> tuple[int, Any]:
         if self._http is None:
             local = urlsplit(self.url).hostname in ("127.0.0.1", "::1", "localhost")
             self._http = httpx2.AsyncClient(transport=self.transport, trust_env=not local)
@@ -197,7 +206,9 @@ class Door:
                 if len(octets) > MAX_ANSWER_BYTES:
                     raise Unreachable(f"{self.url}{path} answers with more than {MAX_ANSWER_BYTES} bytes")
         if response.status_code >= 300:
-            raise Problem(response.status_code, _problem_body(bytes(octets)), _seconds(response.headers.get("retry-after")))
+            raise Problem(
+                response.status_code, _problem_body(bytes(octets)), _seconds(response.headers.get("retry-after"))
+            )
         try:
             if lines:
                 return response.status_code, [json.loads(line) for line in octets.splitlines() if line.strip()]

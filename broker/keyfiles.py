@@ -50,7 +50,9 @@ def save(path: Path, key: PrivateKey, passphrase: str | None = None) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
-        raise SetupRefused(detail=f"{path} is there already. Keys are never overwritten: choose another name.") from None
+        raise SetupRefused(
+            detail=f"{path} is there already. Keys are never overwritten: choose another name."
+        ) from None
     except OSError as error:
         raise SetupRefused(detail=f"{path} cannot be written: {error.strerror}.") from None
     try:

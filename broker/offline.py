@@ -76,7 +76,15 @@ def _key(owner: str, shown: Mapping[str, Any]) -> Key:
 
     starts = moment("not_before")
     assert starts is not None
-    return Key(shown["kid"], owner, shown["use"], jws.import_public(shown["jwk"]), starts, moment("not_after"), moment("revoked_at"))
+    return Key(
+        shown["kid"],
+        owner,
+        shown["use"],
+        jws.import_public(shown["jwk"]),
+        starts,
+        moment("not_after"),
+        moment("revoked_at"),
+    )
 
 
 def _moment(text: str) -> datetime:
@@ -103,7 +111,9 @@ def verify_message(compact: str | bytes, keys: Keys, *, accepted_at: datetime | 
     header = payload.get("header")
     originator = header.get("originator") if isinstance(header, dict) else None
     if key.owner != originator:
-        raise KeyRefused(Fault("/header/originator", "key-of-another-member", found=quote(originator), allowed=(key.owner,)))
+        raise KeyRefused(
+            Fault("/header/originator", "key-of-another-member", found=quote(originator), allowed=(key.owner,))
+        )
     assert token.iat is not None
     signed_at = datetime.fromtimestamp(token.iat, UTC)
     if accepted_at is not None and signed_at > accepted_at + AHEAD:
@@ -222,7 +232,9 @@ def verify_receipt(receipt: str | bytes, message: str | bytes, keys: Keys) -> li
         header = found["payload"]["header"]
         mine = f"{header['originator']}:{header.get('id')}"
         if found["receipt"].message != mine:
-            raise Invalid(Fault("/message", "acknowledges-another", found=quote(mine), allowed=(found["receipt"].message,)))
+            raise Invalid(
+                Fault("/message", "acknowledges-another", found=quote(mine), allowed=(found["receipt"].message,))
+            )
         return mine
 
     check("the hub signed this receipt", hub)

@@ -113,15 +113,32 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _header(header: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
-    for name in ("originator", "status", "event_at", "priority", "case", "supersedes", "withdraws", "in_reply_to", "references"):
+    for name in (
+        "originator",
+        "status",
+        "event_at",
+        "priority",
+        "case",
+        "supersedes",
+        "withdraws",
+        "in_reply_to",
+        "references",
+    ):
         if header.get(name):
             yield from _pair(words[name], _plain(header[name], words), 0)
     grading = _mapping(header.get("grading"))
     if grading:
-        yield from _pair(words["grading"], " ".join(clean(grading.get(n, "")) for n in ("source", "information", "scheme")), 0)
+        yield from _pair(
+            words["grading"], " ".join(clean(grading.get(n, "")) for n in ("source", "information", "scheme")), 0
+        )
     handling = _mapping(header.get("handling"))
     yield from _pair(words["release"], _release(handling.get("release"), words), 0)
-    for name, held in (("caveats", handling), ("expires_at", header), ("acknowledge_by", header), ("legal_basis", header)):
+    for name, held in (
+        ("caveats", handling),
+        ("expires_at", header),
+        ("acknowledge_by", header),
+        ("legal_basis", header),
+    ):
         if held.get(name):
             yield from _pair(words[name], _plain(held[name], words), 0)
 
@@ -212,5 +229,9 @@ def _codes(name: str) -> Mapping[str, Mapping[str, str]]:
     for path in _folder().glob("codelists/*.csv"):
         if path.stem == name:
             rows = csv.DictReader(line for line in path.read_text("utf-8").splitlines() if not line.startswith("#"))
-            return {row["code"]: {tag: row.get(f"title_{tag}") or "" for tag in ("en", "es")} for row in rows if row.get("code")}
+            return {
+                row["code"]: {tag: row.get(f"title_{tag}") or "" for tag in ("en", "es")}
+                for row in rows
+                if row.get("code")
+            }
     return {}

@@ -200,7 +200,9 @@ class Region:
 
     async def until_somebody_waits(self) -> None:
         """On PostgreSQL: until a transaction waits for a lock that another one holds."""
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' LIMIT 1"
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' LIMIT 1"
+        )
         for _ in range(5_000):
             async with self.hub.ledger.reading() as c:
                 if (await c.execute(sql(waiting))).first():
@@ -266,6 +268,11 @@ SEIZURE: dict[str, Any] = {
     "heading": "tobacco",
     "place": {"country": "CL"},
     "goods": [
-        {"side": "found", "hs": "240220", "description": "Cigarettes", "quantity": {"value": "120000", "unit": "stick"}},
+        {
+            "side": "found",
+            "hs": "240220",
+            "description": "Cigarettes",
+            "quantity": {"value": "120000", "unit": "stick"},
+        },
     ],
 }

@@ -53,9 +53,19 @@ def report(error: BaseException, *, as_json: bool = False) -> int:
     if isinstance(error, BrokerError):
         said, faults = of_ours(error)
         _tell(said, faults, as_json)
-        return UNREACHABLE if isinstance(error, LedgerAway) else USAGE if isinstance(error, SetupRefused | WireRefused) else REFUSED
+        return (
+            UNREACHABLE
+            if isinstance(error, LedgerAway)
+            else USAGE
+            if isinstance(error, SetupRefused | WireRefused)
+            else REFUSED
+        )
     if isinstance(error, OSError) and error.filename is not None:
-        _tell({"code": "file", "title": "A file cannot be used", "detail": f"{error.filename}: {error.strerror}"}, (), as_json)
+        _tell(
+            {"code": "file", "title": "A file cannot be used", "detail": f"{error.filename}: {error.strerror}"},
+            (),
+            as_json,
+        )
         return USAGE
     raise error
 
@@ -102,7 +112,9 @@ def of_ours(error: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
     faults = []
     for fault in error.faults:
-        detail = phrases.render(f"rule.{fault.rule}", language(), found=fault.found, allowed=fault.allowed, **fault.more)
+        detail = phrases.render(
+            f"rule.{fault.rule}", language(), found=fault.found, allowed=fault.allowed, **fault.more
+        )
         if detail == f"rule.{fault.rule}":  # no sentence for this rule yet: say what there is
             detail = fault.rule + (f": {fault.found}" if fault.found else "")
         faults.append({"pointer": fault.pointer, "rule": fault.rule, "detail": detail, "allowed": list(fault.allowed)})

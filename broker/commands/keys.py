@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 REQUEST_BYTES = 16_384
 Out = Annotated[Path, typer.Option("--out", help="The file to write; it must not be there yet.")]
-Fingerprint = Annotated[str | None, typer.Option("--fingerprint", help="As read out by its owner; asked for on a terminal.")]
+Fingerprint = Annotated[
+    str | None, typer.Option("--fingerprint", help="As read out by its owner; asked for on a terminal.")
+]
 
 
 def of_key(key: PrivateKey) -> dict[str, str]:
@@ -38,7 +40,9 @@ def _text(shown: dict[str, str]) -> str:
 
 def new(
     out: Out,
-    member: Annotated[str | None, typer.Option("--member", envvar="TIDEWAITER_MEMBER", help="Whose key it will be.")] = None,
+    member: Annotated[
+        str | None, typer.Option("--member", envvar="TIDEWAITER_MEMBER", help="Whose key it will be.")
+    ] = None,
     alg: Annotated[str, typer.Option("--alg", help="Ed25519 or ES256.")] = "Ed25519",
     passphrase: Annotated[bool, typer.Option("--passphrase", help="Encrypt the file.")] = False,
     as_json: options.Json = False,
@@ -57,9 +61,7 @@ def new(
         note(f"Next: tidewaiter key request --member {member} --key {out} > {out.stem}.request")
 
 
-def request(
-    member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False
-) -> None:
+def request(member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False) -> None:
     """Print a request to have this key enrolled. It is signed by the very key, and holds no secret."""
     from broker import clock, members
 
@@ -136,7 +138,9 @@ def confirm(asked: KeyRequest, fingerprint: str | None) -> None:
     if fingerprint is not None:
         heard = fingerprint.strip()
         if heard != asked.kid and "".join(heard.split()).lower() != mine.replace(" ", ""):
-            raise options.Declined(f"The fingerprint of this request is {mine}, not {heard}. Do not enrol it: ask who made it.")
+            raise options.Declined(
+                f"The fingerprint of this request is {mine}, not {heard}. Do not enrol it: ask who made it."
+            )
         return
     note(f"A key for {asked.owner}\n\n    {mine}\n")
     note(f"Ring {asked.owner} on a number known from before, and have the fingerprint read out.")
@@ -174,7 +178,8 @@ def enrol(
 
 
 def list_(
-    member: Annotated[str | None, typer.Option("--member", help="Of this owner alone.")] = None, as_json: options.Json = False
+    member: Annotated[str | None, typer.Option("--member", help="Of this owner alone.")] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Keys past and present."""
     from broker import clock

@@ -130,7 +130,9 @@ def verify(
     receipt_file: Annotated[str, typer.Argument(metavar="RECEIPT")],
     message_file: Annotated[str, typer.Argument(metavar="MESSAGE", help="The signed message (.jws).")],
     keys: Annotated[Path, typer.Option("--keys", help="A directory, as `tidewaiter directory` saved it.")],
-    audience_file: Annotated[Path | None, typer.Option("--audience", help="What `tidewaiter audience ADDRESS --json` said.")] = None,
+    audience_file: Annotated[
+        Path | None, typer.Option("--audience", help="What `tidewaiter audience ADDRESS --json` said.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Check a receipt and its message without network. One line a check; 1 if any of them fails."""
@@ -195,7 +197,13 @@ def messages(
     async def work() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         async with options.client_of(url, member, key) as client:
-            wanted = {"kind": kind, "heading": heading, "since": since, "identifier": identifier, "limit": min(limit, 200)}
+            wanted = {
+                "kind": kind,
+                "heading": heading,
+                "since": since,
+                "identifier": identifier,
+                "limit": min(limit, 200),
+            }
             async for message in client.messages(box, **wanted):
                 found.append(message)
                 if len(found) == limit:

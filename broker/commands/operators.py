@@ -47,7 +47,10 @@ def operator_list(as_json: options.Json = False) -> None:
 
 
 def _ask(
-    caller: tuple[str | None, str | None, Path | None], path: str, body: dict[str, Any] | None = None, **params: str | int | None
+    caller: tuple[str | None, str | None, Path | None],
+    path: str,
+    body: dict[str, Any] | None = None,
+    **params: str | int | None,
 ) -> dict[str, Any]:
     """GET, or POST of `body`, below /v1/admin."""
 

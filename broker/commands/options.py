@@ -21,7 +21,9 @@ Result = TypeVar("Result")
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, errors too.")]
 Url = Annotated[str | None, typer.Option("--url", envvar="TIDEWAITER_URL", help="The hub's public URL, to the letter.")]
-Member = Annotated[str | None, typer.Option("--member", envvar="TIDEWAITER_MEMBER", help="Your member id, or operator:NAME.")]
+Member = Annotated[
+    str | None, typer.Option("--member", envvar="TIDEWAITER_MEMBER", help="Your member id, or operator:NAME.")
+]
 KeyFile = Annotated[Path | None, typer.Option("--key", envvar="TIDEWAITER_KEY", help="Your private key file.")]
 
 

@@ -25,13 +25,20 @@ AWAY_SECONDS = (2.0, 30.0)
 
 Amqp = Annotated[
     str | None,
-    typer.Option("--amqp-url", envvar="TIDEWAITER_AMQP", help="amqps://host, for a queue of delivery amqp; or TIDEWAITER_AMQP."),
+    typer.Option(
+        "--amqp-url", envvar="TIDEWAITER_AMQP", help="amqps://host, for a queue of delivery amqp; or TIDEWAITER_AMQP."
+    ),
 ]
 Acknowledge = Annotated[str | None, typer.Option("--acknowledge", help="Sign an acknowledgement: received, read ...")]
 
 
 async def work_off(
-    client: Client, queue: str, handle: Callable[[Delivery], Awaitable[dict[str, Any]]], *, once: bool, lease_seconds: int = 120
+    client: Client,
+    queue: str,
+    handle: Callable[[Delivery], Awaitable[dict[str, Any]]],
+    *,
+    once: bool,
+    lease_seconds: int = 120,
 ) -> None:
     """Lease, handle and settle until the queue is empty (`once`) or for ever; a hub that is away is waited for."""
     from broker.door import Unreachable
@@ -113,7 +120,9 @@ def pull(
                 rows.append(_row(delivery, payload, believed))
                 if keeping and believed == "yes":
                     settlements.append(
-                        sdk.accept(delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None)
+                        sdk.accept(
+                            delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None
+                        )
                     )
                 else:
                     settlements.append(sdk.release(delivery))
@@ -221,7 +230,9 @@ def consume(
                     return sdk.reject(delivery, f"not believed: {error.rule}")
                 d = delivery
                 _line(d.delivery_id, d.sequence, d.round, d.duties, d.rule, d.message, payload)
-                return sdk.accept(delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None)
+                return sdk.accept(
+                    delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None
+                )
 
             async def consumed(delivery: Consumed) -> str:
                 try:
@@ -231,7 +242,15 @@ def consume(
                     return "release" if error.rule == "key-unknown" else "reject"
                 h = delivery.headers
                 duties, rule = str(h.get("tw-duties")).split(","), h.get("tw-rule")
-                _line(h.get("tw-delivery"), h.get("tw-sequence"), h.get("tw-round"), duties, rule, delivery.compact, payload)
+                _line(
+                    h.get("tw-delivery"),
+                    h.get("tw-sequence"),
+                    h.get("tw-round"),
+                    duties,
+                    rule,
+                    delivery.compact,
+                    payload,
+                )
                 return "accept"
 
             broker = await wire_of(client, queue, amqp_url)
@@ -243,7 +262,9 @@ def consume(
     options.run(work())
 
 
-def _line(delivery: Any, sequence: Any, round: Any, duties: Sequence[str], rule: Any, message: str, payload: dict[str, Any]) -> None:
+def _line(
+    delivery: Any, sequence: Any, round: Any, duties: Sequence[str], rule: Any, message: str, payload: dict[str, Any]
+) -> None:
     """One delivery on one line, the same over AMQP and HTTPS; out before anything is settled."""
     header = payload["header"]
     shown = {"address": f"{header['originator']}:{header['id']}", "delivery": delivery, "sequence": sequence, "round": round,

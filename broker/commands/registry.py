@@ -110,7 +110,9 @@ def _moment(text: str | None, option: str) -> datetime | None:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise options.Usage(f"--{option}: “{text}” is not a date and time with offset, such as 2026-11-19T22:10:00-03:00.")
+        raise options.Usage(
+            f"--{option}: “{text}” is not a date and time with offset, such as 2026-11-19T22:10:00-03:00."
+        )
     return found.astimezone(UTC)
 
 
@@ -148,8 +150,12 @@ def group_list(as_json: options.Json = False) -> None:
 def subscription_add(
     member: str,
     name: str,
-    wanted: Annotated[str, typer.Option("--filter", help="JSON, or @file. Everything actual, if left out.", metavar="JSON")] = "{}",
-    delivery: Annotated[str | None, typer.Option("--delivery", help="amqp or pull; amqp where a RabbitMQ is configured.")] = None,
+    wanted: Annotated[
+        str, typer.Option("--filter", help="JSON, or @file. Everything actual, if left out.", metavar="JSON")
+    ] = "{}",
+    delivery: Annotated[
+        str | None, typer.Option("--delivery", help="amqp or pull; amqp where a RabbitMQ is configured.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Add a subscription for a member, with its queue."""

@@ -106,7 +106,9 @@ class _Remembered:
 async def _take(client: Client, item: Item, posted: Posted, folder: Path | None, summary: Summary) -> None:
     if posted.receipt is None:
         assert posted.problem is not None
-        summary.refuse(item.source, posted.problem.code, posted.problem.errors, posted.problem.detail or posted.problem.title)
+        summary.refuse(
+            item.source, posted.problem.code, posted.problem.errors, posted.problem.detail or posted.problem.title
+        )
         if folder is not None and isinstance(posted.problem.body.get("refusal"), str):
             _keep_refusal(folder, str(posted.problem.body["refusal"]))
         return

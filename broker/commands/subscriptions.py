@@ -9,7 +9,9 @@ import typer
 from broker.commands import options
 from broker.commands.speak import answer, clean, table
 
-Filter = Annotated[str, typer.Option("--filter", help="JSON, or @file. Everything actual, if left out.", metavar="JSON")]
+Filter = Annotated[
+    str, typer.Option("--filter", help="JSON, or @file. Everything actual, if left out.", metavar="JSON")
+]
 
 
 def subscribe(
@@ -95,7 +97,11 @@ def queues(
             return await client.queues()
 
     rows = options.run(work())
-    answer({"queues": rows}, table(rows, ("name", "delivery", "last_sequence", "depth", "oldest_ready", "amqp_name")), as_json)
+    answer(
+        {"queues": rows},
+        table(rows, ("name", "delivery", "last_sequence", "depth", "oldest_ready", "amqp_name")),
+        as_json,
+    )
 
 
 def index(

@@ -118,7 +118,9 @@ def watch(
             async def leased(delivery: Delivery) -> dict[str, Any]:
                 outcome, why = await one(delivery.message)
                 if outcome == "accept":
-                    return accept(delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None)
+                    return accept(
+                        delivery, client.acknowledgement(delivery.message, acknowledge) if acknowledge else None
+                    )
                 note(f"{delivery.delivery_id}: {clean(why)}")
                 return release(delivery, receiving.LATER_SECONDS) if outcome == "release" else reject(delivery, why)
 

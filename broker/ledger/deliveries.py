@@ -189,7 +189,9 @@ async def come_back(c: AsyncConnection, row: RowMapping, now: datetime, availabl
 
 async def ended_leases(c: AsyncConnection, now: datetime, limit: int) -> Sequence[RowMapping]:
     query = _with_standing().where(d.state == "leased", d.lease_until <= now).limit(limit)
-    rows: Sequence[RowMapping] = (await c.execute(query.with_for_update(of=t.deliveries, skip_locked=True))).mappings().all()
+    rows: Sequence[RowMapping] = (
+        (await c.execute(query.with_for_update(of=t.deliveries, skip_locked=True))).mappings().all()
+    )
     return rows
 
 

@@ -35,7 +35,11 @@ def commands() -> dict[str, Any]:
 
 
 def is_shared(parameter: Any) -> bool:
-    return parameter.name in SHARED and parameter.envvar == SHARED[parameter.name] and parameter.param_type_name == "option"
+    return (
+        parameter.name in SHARED
+        and parameter.envvar == SHARED[parameter.name]
+        and parameter.param_type_name == "option"
+    )
 
 
 def section(name: str, command: Any) -> str:

@@ -65,7 +65,9 @@ async def place_in(folder: Path, port: int, **settings: str) -> AsyncIterator[Pl
     }  # fmt: skip
     await here.run("init")
     await asyncio.gather(*(here.run("member", "add", m, "--type", "customs", "--name", m) for m in ("PE", "CL")))
-    async with process(*COMMAND, "serve", output=folder / "hub.log", env=here.environment, ready=f"{here.url}/readyz") as hub:
+    async with process(
+        *COMMAND, "serve", output=folder / "hub.log", env=here.environment, ready=f"{here.url}/readyz"
+    ) as hub:
         await asyncio.gather(here.enrol("PE"), here.enrol("CL", "ES256"))  # with the hub running
         yield here
         assert await hub.terminate() == 0, hub.said()
@@ -153,7 +155,10 @@ async def test_a_watch_that_is_killed_loses_nothing(place: Place) -> None:
         return {path.stem for path in box.glob("*.jws")}
 
     watch = ("watch", "inbox", "--into", str(box), "--acknowledge", "received", "--lease-seconds", "2")
-    async with process(*COMMAND, *watch, output=place.folder / "watch.log", env=place.of("CL")) as child, asyncio.timeout(30):
+    async with (
+        process(*COMMAND, *watch, output=place.folder / "watch.log", env=place.of("CL")) as child,
+        asyncio.timeout(30),
+    ):
         while len(kept()) < 25:  # in its second batch of twenty
             await asyncio.sleep(0.001)
         child.kill9()
@@ -199,7 +204,9 @@ async def test_an_operator_sees_how_it_runs_and_never_what_is_said(place: Place)
     await place.run("operator", "redrive", dead["delivery"], member="operator:anna", code=1)
 
     assert (await place.json("operator", "status", member="operator:anna"))["status"] == "ready"
-    views = (place.run("operator", view, member="operator:anna") for view in ("queues", "deliveries", "refusals", "outbox"))
+    views = (
+        place.run("operator", view, member="operator:anna") for view in ("queues", "deliveries", "refusals", "outbox")
+    )
     assert "seahorse" not in "".join(await asyncio.gather(*views))
     lines = (await place.run("consume", "inbox", "--once", "--acknowledge", "received", member="CL")).splitlines()
     assert [json.loads(line)["address"] for line in lines] == ["PE:DEAD-1"]

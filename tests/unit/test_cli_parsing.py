@@ -38,8 +38,19 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 def test_the_client_does_not_drag_the_server_in() -> None:
     """The SDK's dependencies are httpx2, cryptography, joserfc and jiter."""
-    heavy = ("sqlalchemy", "fastapi", "aio_pika", "structlog", "pydantic", "prometheus_client", "typer", "jsonschema_rs")
-    code = f"import sys, broker.client, broker.consume, broker.keyfiles; print([m for m in {heavy!r} if m in sys.modules])"
+    heavy = (
+        "sqlalchemy",
+        "fastapi",
+        "aio_pika",
+        "structlog",
+        "pydantic",
+        "prometheus_client",
+        "typer",
+        "jsonschema_rs",
+    )
+    code = (
+        f"import sys, broker.client, broker.consume, broker.keyfiles; print([m for m in {heavy!r} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
@@ -64,7 +75,9 @@ def test_the_client_does_not_drag_the_server_in() -> None:
         (["group", "add", "OP", "--ends-at", "tomorrow"], "tomorrow"),
     ],
 )
-def test_a_call_that_cannot_be_meant_so_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_a_call_that_cannot_be_meant_so_exits_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
     """One block on standard error, nothing on standard output, no traceback."""
     code = main(arguments)
     out, err = capsys.readouterr()
@@ -93,7 +106,9 @@ def test_nobody_there_exits_with_3(tmp_path: Path) -> None:
     assert "repeating is safe" in done.stderr
 
 
-def test_a_key_is_made_asked_for_and_rotated_without_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_is_made_asked_for_and_rotated_without_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """docs/connecting.md §1, steps 1 and 2, and a rotation; what is printed holds no secret."""
     old, new = tmp_path / "cl.pem", tmp_path / "new.pem"
     assert main(["key", "new", "--member", "CL", "--out", str(old), "--json"]) == 0

@@ -50,7 +50,9 @@ async def _consume(client: Client, url: str, rabbit: Rabbit) -> tuple[dict[tuple
     kept: dict[tuple[str, int], Consumed] = {}
     told: list[str] = []
     seen, taken = Seen(), 0
-    async with aclosing(consume(client, url, await amqp_name(client, "wild"), prefetch=5, told=told.append)) as deliveries:
+    async with aclosing(
+        consume(client, url, await amqp_name(client, "wild"), prefetch=5, told=told.append)
+    ) as deliveries:
         async for delivery in deliveries:
             taken += 1
             if taken == 10:  # what is held now comes back

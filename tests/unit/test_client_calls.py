@@ -45,7 +45,9 @@ def client_of(hub: Hub) -> Client:
 
 
 def problem(status: int, code: str, **headers: str) -> httpx2.Response:
-    return httpx2.Response(status, json={"code": code, "title": "no", "errors": [{"pointer": "/x", "rule": "r"}]}, headers=headers)
+    return httpx2.Response(
+        status, json={"code": code, "title": "no", "errors": [{"pointer": "/x", "rule": "r"}]}, headers=headers
+    )
 
 
 async def test_many_callers_share_one_token() -> None:
@@ -98,7 +100,11 @@ async def test_a_hub_that_is_away_for_a_moment_is_asked_again() -> None:
         turn = next(turns)
         if turn == "lost":
             raise httpx2.ReadError("cut")
-        return problem(503, "ledger-away") if turn == "away" else httpx2.Response(200, json={"queues": [{"name": "inbox"}]})
+        return (
+            problem(503, "ledger-away")
+            if turn == "away"
+            else httpx2.Response(200, json={"queues": [{"name": "inbox"}]})
+        )
 
     async with client_of(Hub(answer)) as client:
         assert await client.queues() == [{"name": "inbox"}]

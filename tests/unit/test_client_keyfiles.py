@@ -33,7 +33,9 @@ def test_openssl_opens_it(tmp_path: Path, alg: str, passphrase: str | None) -> N
     path = tmp_path / "cl.pem"
     keyfiles.save(path, keyfiles.generate(alg), passphrase)
     done = subprocess.run(
-        ["openssl", "pkey", "-in", path, "-noout", "-text", "-passin", f"pass:{passphrase or ''}"], capture_output=True, text=True
+        ["openssl", "pkey", "-in", path, "-noout", "-text", "-passin", f"pass:{passphrase or ''}"],
+        capture_output=True,
+        text=True,
     )
 
     assert done.returncode == 0, done.stderr
@@ -91,7 +93,9 @@ def test_what_is_no_key_is_refused_with_a_sentence(tmp_path: Path, octets: bytes
 
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     """RSA and P-384 are good keys; they cannot sign here."""
-    for number, options in enumerate((["-algorithm", "RSA"], ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"])):
+    for number, options in enumerate(
+        (["-algorithm", "RSA"], ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"])
+    ):
         path = tmp_path / f"{number}.pem"
         subprocess.run(["openssl", "genpkey", *options, "-out", path], check=True, capture_output=True)
         path.chmod(0o600)
@@ -106,6 +110,9 @@ def test_the_passphrase_comes_from_the_environment_or_a_file(tmp_path: Path) -> 
 
     assert keyfiles.passphrase_of({}) is None
     assert keyfiles.passphrase_of({"TIDEWAITER_PASSPHRASE": "here"}) == "here"
-    assert keyfiles.passphrase_of({"TIDEWAITER_PASSPHRASE": "x", "TIDEWAITER_PASSPHRASE_FILE": str(file)}) == "from the file"
+    assert (
+        keyfiles.passphrase_of({"TIDEWAITER_PASSPHRASE": "x", "TIDEWAITER_PASSPHRASE_FILE": str(file)})
+        == "from the file"
+    )
     with pytest.raises(SetupRefused, match="PASSPHRASE_FILE"):
         keyfiles.passphrase_of({"TIDEWAITER_PASSPHRASE_FILE": str(tmp_path / "none")})

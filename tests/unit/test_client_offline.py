@@ -80,7 +80,14 @@ def test_a_receipt_by_another_member_fails() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"v": 2}, {"stage": "sent"}, {"message": "CL:2"}, {"digest": "A" * 43}, {"at": "2026-11-20T12:00:01Z"}, {"audience": "AA"}],
+    [
+        {"v": 2},
+        {"stage": "sent"},
+        {"message": "CL:2"},
+        {"digest": "A" * 43},
+        {"at": "2026-11-20T12:00:01Z"},
+        {"audience": "AA"},
+    ],
 )
 def test_a_record_that_says_something_else_fails(change: dict[str, Any]) -> None:
     checks = offline.verify_receipt(receipt(changes=change), MESSAGE, DIRECTORY)
@@ -114,7 +121,10 @@ def test_what_was_signed_before_a_revocation_stays_verifiable() -> None:
 
 
 def test_a_key_outside_its_window_signs_nothing() -> None:
-    for change in ({"not_after": clock.text(NOW - timedelta(hours=1))}, {"not_before": clock.text(NOW + timedelta(hours=1))}):
+    for change in (
+        {"not_after": clock.text(NOW - timedelta(hours=1))},
+        {"not_before": clock.text(NOW + timedelta(hours=1))},
+    ):
         with pytest.raises(KeyRefused):
             offline.verify_message(MESSAGE, offline.keys_of(directory(CL=change)))
 
