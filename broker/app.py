@@ -17,7 +17,7 @@ from broker import administer, clock, jws, keyfiles, upkeep
 from broker.api import admin, auth, directory, health, messages, problems, queues
 from broker.api.middleware import Around
 from broker.config import Config
-from broker.errors import AlreadyThere, BrokerError, Fault, SetupRefused
+from broker.errors import AlreadyThere, Fault, SetupRefused
 from broker.hub import Hub
 from broker.language.kinds import load_language
 from broker.ledger import Ledger, open_ledger
@@ -62,17 +62,7 @@ def _home(config: Config) -> None:
 
 async def open_ledger_checked(config: Config) -> Ledger:
     """The ledger, if its migrations are those of this version. Raises SetupRefused, LedgerAway."""
-    ledger = open_ledger(config.ledger_url)
-    try:
-        async with ledger.reading() as c:
-            found = await migrations.revision(c)
-    except BrokerError:
-        await ledger.close()
-        raise
-    if found != migrations.newest():
-        await ledger.close()
-        raise SetupRefused(Fault("/ledger_url", "migrations", found=found or "none", allowed=(migrations.newest(),)))
-    return ledger
+    return await migrations.open_checked(config.ledger_url)
 
 
 async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:

@@ -95,15 +95,15 @@ async def ledger() -> Ledger:
     """The hub's ledger, its migrations checked. Raises SetupRefused, LedgerAway."""
     from urllib.parse import urlsplit
 
-    from broker.app import open_ledger_checked
     from broker.errors import SetupRefused
+    from broker.ledger import migrate
 
     settings = config()
     url = urlsplit(settings.ledger_url)
     if url.scheme.startswith("sqlite") and not Path(url.path[1:]).exists():
         detail = f"There is no hub in {settings.home}: run `tidewaiter init`, or set TIDEWAITER_HOME to where it is."
         raise SetupRefused(detail=detail)
-    return await open_ledger_checked(settings)
+    return await migrate.open_checked(settings.ledger_url)
 
 
 def read_input(path: str, max_bytes: int) -> bytes:

@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.ledger.core import open_ledger
+from broker.errors import BrokerError, Fault, SetupRefused
+from broker.ledger.core import Ledger, open_ledger
 
 FOLDER = Path(__file__).parent / "migrations"
 
@@ -51,3 +52,17 @@ def newest() -> str:
 async def revision(c: AsyncConnection) -> str | None:
     """The revision that the database is at; None before the first migration."""
     return await c.run_sync(lambda connection: MigrationContext.configure(connection).get_current_revision())
+
+
+async def open_checked(url: str) -> Ledger:
+    """The ledger at `url`, if it is at the newest revision. Raises SetupRefused, LedgerAway."""
+    ledger = open_ledger(url)
+    try:
+        async with ledger.reading() as c:
+            found = await revision(c)
+        if found != newest():
+            raise SetupRefused(Fault("/ledger_url", "migrations", found=found or "none", allowed=(newest(),)))
+    except BrokerError:
+        await ledger.close()
+        raise
+    return ledger
