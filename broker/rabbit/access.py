@@ -33,7 +33,7 @@ class Door:
         """username = member id, password = its token."""
         username, password = form.get("username", ""), form.get("password", "")
         if username == PROBE:
-            if secrets.compare_digest(password, self.probe_password):
+            if secrets.compare_digest(password.encode(), self.probe_password.encode()):
                 self.probed.set()
             return False
         now = self._hub.now()

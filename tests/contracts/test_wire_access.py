@@ -245,6 +245,7 @@ async def test_the_auth_door_allows_nothing_it_was_not_asked_properly(scene: Sce
     assert await asked("user", data=good) == (200, "allow")
     assert await asked("vhost", data={"username": "PE", "vhost": vhost, "ip": "127.0.0.1"}) == (200, "allow")
     assert await asked("resource", data=resource) == (200, "allow")
+    assert await asked("user", data={"username": "tidewaiter-probe", "password": "contraseña"}) == (200, "deny")
     form = {"content-type": "application/x-www-form-urlencoded"}
     octets = f"username=PE&password={token}"
     for question, options in {
