@@ -17,7 +17,7 @@ demo-real: .venv/dev ## 8,413 real alerts through HTTP to the recipients that th
 	@$(BIN)/python -m tests.acceptance.demo_real
 
 test: .venv/dev lint ## everything that proves the project (under 5 minutes)
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/dev ## style, types, import contracts
 	@$(BIN)/ruff check --quiet broker adapters tests && $(BIN)/ruff format --check --quiet broker adapters tests

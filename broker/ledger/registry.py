@@ -104,6 +104,8 @@ async def set_active(c: AsyncConnection, member: str, active: bool, now: datetim
     await c.execute(update(t.members).where(t.members.c.id == member).values(active=active, changed_at=now))
     if not active:
         await close_connections(c, member, "suspended", now)
+    else:  # what is still being repeated would close the connections of a member that may connect again
+        await c.execute(delete(t.closings).where(t.closings.c.member == member, t.closings.c.reason == "suspended"))
 
 
 async def close_connections(c: AsyncConnection, member: str, reason: str, now: datetime) -> None:
