@@ -107,6 +107,7 @@ class _Session:
         self.connections = connections
         self.management = management
         self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.acted: set[int] = set()
 
     async def run(self) -> None:
         self.relay.connected = True
@@ -150,19 +151,27 @@ class _Session:
                 await asyncio.wait_for(self.relay.changed.wait(), LOOK_SECONDS / 2 if pending else LOOK_SECONDS)
 
     async def _close_barred(self) -> bool:
-        """Act on orders to close members' connections. True while some must be repeated."""
+        """Act on orders to close members' connections. True while some must be repeated.
+
+        Who is active again meanwhile keeps what it has opened since.
+        """
         async with self.hub.ledger.reading() as c:
             orders = await wire.closings(c)
+            registry = await self.hub.registry(c)
         done = []
         for order in orders:
-            closed = await self.management.close_connections(order["member"])
-            if closed:
-                log.info("wire.closed", member=order["member"], reason=order["reason"], connections=closed)
+            back = order["reason"] == "suspended" and registry.is_active(order["member"])
+            if not (back and order["number"] in self.acted):
+                closed = await self.management.close_connections(order["member"])
+                if closed:
+                    log.info("wire.closed", member=order["member"], reason=order["reason"], connections=closed)
+            self.acted.add(order["number"])
             if self.hub.now() - order["at"] > timedelta(seconds=CLOSE_AGAIN_SECONDS):
                 done.append(order["number"])
         if done:
             async with self.hub.ledger.accepting() as c:
                 await wire.closed(c, done)
+            self.acted.difference_update(done)
         return len(done) < len(orders)
 
     async def _serve(self, queue: MemberQueue) -> None:

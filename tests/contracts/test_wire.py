@@ -12,7 +12,7 @@ import pytest
 from broker import administer
 from tests.engines import Rabbit
 from tests.region import Region, address_of, to, wired_region
-from tests.wire import amqp_queue, consumer, receive, until
+from tests.wire import amqp_queue, closed_within, connected, consumer, receive, until
 
 
 @pytest.fixture
@@ -63,13 +63,9 @@ async def test_suspension_closes_the_connection_and_keeps_the_deliveries(wired: 
     """Within a second of the suspension the consumer is out and cannot come back; reactivated, it goes on."""
     await wired.enrol("CL", "PE")
     name = await amqp_queue(wired, "PE")
-    connection = await aio_pika.connect(rabbit.amqp_url_for("PE", await wired.token("PE", "amqp")))
-    closed = asyncio.Event()
-    connection.close_callbacks.add(lambda *_: closed.set())
-    async with connection:
+    async with connected(wired, rabbit, "PE") as connection:
         await administer.set_active(wired.hub.ledger, "PE", False, wired.clock())
-        async with asyncio.timeout(5):
-            await closed.wait()
+        await closed_within(connection, 5)
         with pytest.raises(aio_pika.exceptions.AMQPError):
             async with consumer(wired, rabbit, "PE", name):
                 pass
@@ -78,6 +74,8 @@ async def test_suspension_closes_the_connection_and_keeps_the_deliveries(wired: 
     await wired.send("CL", "s-2", to("PE"))
     async with consumer(wired, rabbit, "PE", name) as queue:
         (message,) = await receive(queue, 1)
+        await asyncio.sleep(2.5)  # an order to close is repeated for two seconds, but not for who is active again
+        assert await queue.get(fail=False) is None
     assert address_of(message.body.decode()) == "CL:s-2"
 
 
