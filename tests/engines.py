@@ -246,12 +246,15 @@ def _children(pid: int) -> list[int]:
 
 
 @contextlib.asynccontextmanager
-async def private_postgres() -> AsyncIterator[Cluster]:
-    """A cluster of one's own, for the tests that kill it; about a second to start. Its methods block."""
+async def private_postgres(within: Path | None = None) -> AsyncIterator[Cluster]:
+    """A cluster of one's own, for the tests that kill it; about a second to start. Its methods block.
+
+    Its folder goes with it; `within` says below which other it is made.
+    """
     binaries = _postgres_binaries()
     if binaries is None:
         missing("PostgreSQL", "none is installed (initdb), and this test kills its own")
-    with _folder("tw-postgres-") as folder:
+    with _folder("tw-postgres-", within) as folder:
         os_user = _ordinary_user() if os.geteuid() == 0 else None
         if os_user is not None:
             shutil.chown(folder, os_user)
@@ -277,8 +280,8 @@ def _ordinary_user() -> str:
 
 
 @contextlib.contextmanager
-def _folder(prefix: str) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+def _folder(prefix: str, within: Path | None = None) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     try:
         yield folder
     finally:

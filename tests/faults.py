@@ -23,15 +23,19 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close s
 
 
 class Proxy:
-    """Listens on 127.0.0.1:`port` and forwards to a target, as long as it is told nothing worse. See `proxy`."""
+    """Listens on 127.0.0.1:`port` and forwards to a target, as long as it is told nothing worse. See `proxy`.
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    With several targets it balances: each new connection goes to the next one that takes it.
+    """
+
+    def __init__(self, *targets: tuple[str, int]) -> None:
+        self.targets = list(targets)
         self._server: asyncio.Server | None = None
         self._pairs: dict[asyncio.StreamWriter, asyncio.StreamWriter | None] = {}  # client -> target
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
+        self._turn = -1
         self.port = 0
         self.delay_seconds = 0.0
         """Every piece of at most 64 KiB waits this long, in each direction; pieces are not overtaken."""
@@ -93,7 +97,7 @@ class Proxy:
             task.add_done_callback(self._tasks.discard)
         try:
             await self._open.wait()
-            from_target, target = await asyncio.open_connection(*self._target)
+            from_target, target = await self._connected()
             self._pairs[client] = target
             async with asyncio.TaskGroup() as both_ways:
                 both_ways.create_task(self._pump(from_client, target))
@@ -107,6 +111,16 @@ class Proxy:
             for writer in (client, target):
                 if writer is not None:
                     writer.close()
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self._turn += 1
+        refused: OSError = ConnectionRefusedError("no target")
+        for n in range(len(self.targets)):
+            try:
+                return await asyncio.open_connection(*self.targets[(self._turn + n) % len(self.targets)])
+            except OSError as error:
+                refused = error
+        raise refused
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(65536):
@@ -130,7 +144,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 @contextlib.asynccontextmanager
 async def proxy(host: str, port: int) -> AsyncIterator[Proxy]:
     """A proxy in front of `host:port`, healthy until told otherwise."""
-    made = Proxy(host, port)
+    made = Proxy((host, port))
     await made.accept()
     try:
         yield made

@@ -173,7 +173,7 @@ class Node:
     def restart(self) -> None:
         """Run again with the same data, ports and credentials; returns when it answers. Ends a running node first."""
         self._end_beam()
-        self._run()
+        self.run()
 
     def stop(self) -> None:
         """End the node and its port mapper. May be called twice. The folder stays.
@@ -198,8 +198,9 @@ class Node:
             _end(self._beam)
             self._beam = None
 
-    def _run(self) -> None:
-        if self._epmd is None or self._epmd.poll() is not None:
+    def run(self) -> None:
+        """Start it, and its port mapper where none answers; returns when AMQP and management answer."""
+        if _is_free(self.epmd_port):
             command = [_epmd(), "-port", str(self.epmd_port), "-address", _LOOPBACK]
             self._epmd = self._launch(command, "epmd.log")
             self._guard.watch(self._epmd.pid)
@@ -284,18 +285,33 @@ def start(folder: Path, *, auth_url: str | None = None, extra_conf: str = "") ->
 
     Raises SetupRefused: not installed, folder in use by a living process, or no answer (with the end of the log).
     """
+    node = prepare(folder, auth_url=auth_url, extra_conf=extra_conf)
+    try:
+        node.run()
+    except BaseException:
+        node.stop()
+        raise
+    return node
+
+
+def prepare(folder: Path, *, auth_url: str | None = None, extra_conf: str = "", beside: Node | None = None) -> Node:
+    """The node of `start`, which does not run yet: `Node.run` starts it, `Node.stop` ends its watching process.
+
+    `beside`: a node with whose port mapper, Erlang cookie and password this one is made, so that they can be a cluster.
+    """
     script = installed()
     if script is None:
         raise SetupRefused(detail="RabbitMQ is not installed: the `rabbitmq-server` package is needed")
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stop_stale(folder)
-    state = _state(folder)
+    state = _state(folder, beside)
     _write(folder / "rabbitmq.conf", _configuration(state, auth_url) + extra_conf + "\n")
     _write(folder / "enabled_plugins", f"[{','.join(_PLUGINS)}].\n")
     if not (folder / ".erlang.cookie").exists():
-        _write(folder / ".erlang.cookie", secrets.token_hex(20), mode=0o400)
-    node = Node(
+        cookie = secrets.token_hex(20) if beside is None else (beside.folder / ".erlang.cookie").read_text()
+        _write(folder / ".erlang.cookie", cookie, mode=0o400)
+    return Node(
         folder=folder,
         port=int(state["port"]),
         management_port=int(state["management_port"]),
@@ -307,22 +323,20 @@ def start(folder: Path, *, auth_url: str | None = None, extra_conf: str = "") ->
         script=script,
         _guard=Guard(folder),
     )
-    try:
-        node._run()
-    except BaseException:
-        node.stop()
-        raise
-    return node
 
 
-def _state(folder: Path) -> dict[str, str | int]:
+def _state(folder: Path, beside: Node | None) -> dict[str, str | int]:
     """What a folder keeps from one start to the next. A port that somebody else has taken meanwhile is replaced."""
     path = folder / "state.json"
     state: dict[str, str | int] = {"user": "hub", "password": secrets.token_urlsafe(24)}
     state["name"] = f"tw{secrets.token_hex(4)}@localhost"
     if path.exists():
         state = json.loads(path.read_text())
-    for name in ("port", "management_port", "dist_port", "epmd_port"):
+    ports = ["port", "management_port", "dist_port", "epmd_port"]
+    if beside is not None:
+        state |= {"password": beside.password, "epmd_port": beside.epmd_port}
+        ports.remove("epmd_port")  # taken by `beside`, or about to be
+    for name in ports:
         while name not in state or not _is_free(int(state[name])) or list(state.values()).count(state[name]) > 1:
             state[name] = free_port()
     _write(path, json.dumps(state))
