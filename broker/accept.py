@@ -23,6 +23,7 @@ from broker.errors import BrokerError, ChainWithdrawn, Conflict, Fault, Invalid,
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger_deliveries
 from broker.ledger import messages as ledger_messages
+from broker.ledger import touch
 from broker.ledger.core import lock_head
 from broker.ledger.messages import Known
 from broker.members import Registry
@@ -152,7 +153,6 @@ class Batch:
     now: datetime
     position: int
     known: dict[str, Known]
-    touched: set[str] = field(default_factory=set)
     events: list[dict[str, Any]] = field(default_factory=list)
     _messages: list[dict[str, Any]] = field(default_factory=list)
     _audience: list[dict[str, Any]] = field(default_factory=list)
@@ -274,7 +274,6 @@ class Batch:
             ledger_deliveries.new_row(r.queue, position, r.member, r.rule, r.duties, r.clause, self.now)
             for r in recipients
         ]
-        self.touched.update(r.queue for r in recipients)
         self.known[envelope.address] = Known(
             position=position, originator=envelope.originator, id=envelope.id, kind=envelope.kind, status=envelope.status,
             digest=envelope.digest, payload_digest=row["payload_digest"], receipt=receipt, warnings=row["warnings"],
@@ -326,6 +325,8 @@ class Batch:
             "warnings": write_warnings(warnings), "receipt": receipt, "record": record, "salt": salt,
             "audience_salt": audience_salt,
         }  # fmt: skip
+        for instant in (envelope.expires_at, envelope.acknowledge_by):
+            self.hub.alarm.at(instant)
         return row, receipt
 
     async def flush(self) -> None:
@@ -334,5 +335,6 @@ class Batch:
         await ledger_deliveries.insert_rows(self.c, self._deliveries)
         if self._messages:
             await ledger_messages.set_head(self.c, self.position)
+            touch(self.c, {row["queue"] for row in self._deliveries})
         for rows in (self._messages, self._audience, self._identifiers, self._deliveries):
             rows.clear()

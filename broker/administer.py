@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from broker.errors import Fault, Invalid, RegistryRefused, quote
-from broker.ledger import Ledger
+from broker.ledger import Ledger, touch
 from broker.ledger import deliveries as ledger_deliveries
 from broker.ledger import registry as ledger
 from broker.ledger import tables as t
@@ -46,10 +46,17 @@ async def set_active(ledger_: Ledger, member: str, active: bool, now: datetime) 
         raise RegistryRefused(Fault("/member", "hub-stays"))
     async with ledger_.changing() as c:
         await ledger.set_active(c, member, active, now)
+        registry = await ledger.load(c)
         if active:
-            await ledger_deliveries.lapse_member(c, await ledger.load(c), member, now)
+            await ledger_deliveries.lapse_member(c, registry, member, now)
         else:
             await ledger_deliveries.end_leases(c, member, now)
+        touch(c, _queues_of(registry, member))
+
+
+def _queues_of(registry: Registry, member: str) -> list[str]:
+    """Who waits at one of them must look whether it still may, or what it may again."""
+    return [id for id, queue in registry.queues.items() if queue.member == member]
 
 
 async def enrol(ledger_: Ledger, request: KeyRequest, now: datetime, not_after: datetime | None = None) -> None:
@@ -59,7 +66,9 @@ async def enrol(ledger_: Ledger, request: KeyRequest, now: datetime, not_after: 
 
 async def revoke(ledger_: Ledger, kid: str, reason: str, now: datetime) -> str:
     async with ledger_.changing() as c:
-        return await ledger.revoke_key(c, kid, reason, now)
+        owner = await ledger.revoke_key(c, kid, reason, now)
+        touch(c, _queues_of(await ledger.load(c), owner))
+        return owner
 
 
 async def add_group(
@@ -126,4 +135,4 @@ async def change_filter(ledger_: Ledger, member: str, name: str, wanted: Mapping
 
 async def unsubscribe(ledger_: Ledger, member: str, name: str, now: datetime) -> None:
     async with ledger_.changing() as c:
-        await ledger.remove_subscription(c, member, name, now)
+        touch(c, [await ledger.remove_subscription(c, member, name, now)])

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from broker.hub import Hub
 from broker.language.kinds import load_language
 from broker.ledger import Ledger, open_ledger
 from broker.ledger import migrate as migrations
+from broker.ledger.listen import listen
 from broker.logs import configure, log
 from broker.members import HUB, KeyRequest
 from broker.rabbit.access import Door
@@ -29,6 +31,8 @@ from broker.rabbit.management import vhost_of
 from broker.relay import Relay
 from broker.submit import GroupCommit
 
+Only = Literal["gateway", "relay"]
+"""What a process is, where it is not both."""
 GRACE_SECONDS = 10
 """A stopping hub finishes what it is answering for at most this long."""
 
@@ -78,10 +82,9 @@ async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:
     return hub
 
 
-def make_app(
-    hub: Hub, relay: Relay | None = None, door: Door | None = None, changed: asyncio.Event | None = None
-) -> FastAPI:
-    """The gateway over a hub. Holds no loop: `serve` runs those."""
+def make_app(hub: Hub, door: Door | None = None, only: Only | None = None) -> FastAPI:
+    """The gateway over a hub; of a relay alone, what watches it and what RabbitMQ asks. Holds no loop: `serve` runs
+    those. `door`: a RabbitMQ is configured."""
     app = FastAPI(
         title="Tidewaiter",
         version="1",
@@ -94,13 +97,13 @@ def make_app(
     app.state.hub_jwk = jws.public_jwk(hub.key)
     app.state.committer = GroupCommit(hub)
     app.state.tokens = {}
-    app.state.relay = relay
     app.state.door = door
-    app.state.changed = changed or asyncio.Event()
-    app.router.routes.append(Route("/v1/messages", messages.post_message, methods=["POST"]))
-    app.router.routes.append(Route("/v1/messages/batch", messages.post_batch, methods=["POST"]))
-    for module in (auth, messages, queues, directory, admin, health):
-        app.include_router(module.router)
+    app.include_router(health.router)
+    if only != "relay":
+        app.router.routes.append(Route("/v1/messages", messages.post_message, methods=["POST"]))
+        app.router.routes.append(Route("/v1/messages/batch", messages.post_batch, methods=["POST"]))
+        for module in (auth, messages, queues, directory, admin):
+            app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Around)
     return app
@@ -120,19 +123,19 @@ class Running:
 
     hub: Hub
     app: FastAPI
-    relay: Relay | None
     server: uvicorn.Server
 
 
-async def serve(config: Config) -> None:
+async def serve(config: Config, only: Only | None = None) -> None:
     """Serve until told to stop. Raises SetupRefused, WireRefused; a loop that dies stops the process."""
     configure(config.log)
     with _only_hub(config):
-        async with running(config) as hub:
+        async with running(config, only=only) as hub:
             log.info(
                 "hub.started",
                 ledger=hub.hub.ledger.writing.dialect.name,
-                wire=hub.relay is not None,
+                wire=config.amqp_url is not None,
+                only=only,
                 url=config.public_url,
             )
             await _stopped()
@@ -140,39 +143,43 @@ async def serve(config: Config) -> None:
 
 
 @asynccontextmanager
-async def running(config: Config, now: clock.Clock = clock.now) -> AsyncIterator[Running]:
-    """A hub with gateway, upkeep and (where RabbitMQ is configured) relay; ends all of them, in order, at the end.
-
-    Raises what ended a loop, which ends the block.
-    """
+async def running(config: Config, now: clock.Clock = clock.now, only: Only | None = None) -> AsyncIterator[Running]:
+    """A hub with gateway, upkeep and (where RabbitMQ is configured) relay, or one of the two; ends all of them, in
+    order, at the end. Raises what ended a loop, which ends the block."""
     hub = await open_hub(config, now)
-    changed = asyncio.Event()
     door = relay = None
     if config.amqp_url and config.management_url:
         door = Door(hub, vhost_of(config.amqp_url))
-        relay = Relay(hub, config.amqp_url, config.management_url, door, changed)
-    app = make_app(hub, relay, door, changed)
+        if only != "gateway":
+            relay = Relay(hub, config.amqp_url, config.management_url)
+    elif only == "relay":
+        raise SetupRefused(Fault("/amqp_url", "required"))
+    app = make_app(hub, door, only)
     server = _Server(
         uvicorn.Config(
             app, config.host, config.port, log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30,
         )
     )  # fmt: skip
-    run = Running(hub, app, relay, server)
+    run = Running(hub, app, server)
     serving = asyncio.create_task(_serve_http(server))
     try:
         async with asyncio.TaskGroup() as group:
             loops = [
                 group.create_task(_until(serving)),
+                group.create_task(listen(hub.ledger)),
                 group.create_task(upkeep.run(hub)),
-                group.create_task(upkeep.watch_registry(hub, changed)),
+                group.create_task(upkeep.follow_registry(hub)),
             ]
             while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
                 await asyncio.sleep(0.01)
-            if relay is not None:
-                loops.append(group.create_task(relay.run()))
+            relaying = None if relay is None else group.create_task(relay.run())
             yield run
             await _end_http(run, serving)
+            if relay is not None and relaying is not None:
+                relay.stop()
+                await asyncio.wait([relaying], timeout=GRACE_SECONDS)
+                relaying.cancel()
             for loop in loops:
                 loop.cancel()
     except BaseExceptionGroup as group_:

@@ -1,13 +1,12 @@
-"""What every verb of the hub is given: ledger, language, the hub's own key, the clock, and who waits for what."""
+"""What every verb of the hub is given: ledger, language, the hub's own key, the clock and its alarm."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,34 +15,40 @@ from broker import clock, jws
 from broker.language.kinds import Language
 from broker.ledger import Ledger
 from broker.ledger import registry as ledger_registry
+from broker.ledger.wakes import Wakes
 from broker.members import Registry
 
 
-class Wakes:
-    """Who sleeps until a queue gets something. A wake-up is a hint: the ledger alone says what there is."""
+class Alarm:
+    """The next instant at which something falls due: a lease's end, an expiry, an operation's end, a reminder."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._next: datetime | None = None
+        self._moved = asyncio.Event()
 
-    @contextmanager
-    def listening(self, queue: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever `queue` may have something new."""
-        event = asyncio.Event()
-        self._waiting[queue].add(event)
-        try:
-            yield event
-        finally:
-            self._waiting[queue].discard(event)
-            if not self._waiting[queue]:
-                del self._waiting[queue]
+    def at(self, instant: datetime | None) -> None:
+        """Something falls due then; an earlier instant stays."""
+        if instant is not None and (self._next is None or instant < self._next):
+            self._next = instant
+            self._moved.set()
 
-    def wake(self, queues: Iterable[str]) -> None:
-        for queue in queues:
-            for event in self._waiting.get(queue, ()):
-                event.set()
+    def ring(self) -> None:
+        """Now, whatever was set."""
+        self._next = datetime.min.replace(tzinfo=UTC)
+        self._moved.set()
 
-    def wake_all(self) -> None:
-        self.wake(list(self._waiting))
+    async def wait(self, now: clock.Clock, seconds: float) -> None:
+        """Until the instant has come, or for so long. Forgets the instant: what is due then is the sweep's to find."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if self._next is not None:
+                left = min(left, (self._next - now()).total_seconds())
+            if left <= 0:
+                break
+            self._moved.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), left)
+        self._next = None
 
 
 @dataclass
@@ -55,15 +60,28 @@ class Hub:
     key: jws.PrivateKey
     public_url: str
     now: clock.Clock = clock.now
-    wakes: Wakes = field(default_factory=Wakes)
+    alarm: Alarm = field(default_factory=Alarm)
     closing: bool = False
     """Set when the hub is told to stop: who waits for something is answered at once."""
     _registry: Registry | None = None
 
+    @property
+    def wakes(self) -> Wakes:
+        return self.ledger.wakes
+
     @cached_property
     def cursor_key(self) -> bytes:
         """32 bytes for AES-SIV (RFC 5297), derived from the hub's own key: every gateway of a hub has the same."""
-        return hashlib.sha256(b"tidewaiter cursor\0" + str(self.key.as_dict(private=True)["d"]).encode()).digest()
+        return self._derived("cursor")
+
+    @cached_property
+    def probe_password(self) -> str:
+        """With which a relay has RabbitMQ ask the hub about a stranger; every process of the hub knows it."""
+        return self._derived("probe").hex()
+
+    def _derived(self, purpose: str) -> bytes:
+        secret = str(self.key.as_dict(private=True)["d"])
+        return hashlib.sha256(f"tidewaiter {purpose}\0{secret}".encode()).digest()
 
     async def registry(self, c: AsyncConnection) -> Registry:
         """The registry as it is inside this transaction; loaded anew only if its version rose."""

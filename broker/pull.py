@@ -6,6 +6,7 @@ The lease decides entitlement anew (promise 2); a settle with a stale lease is r
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from broker.delivery import LEASE_SECONDS, MAX_DELAY_SECONDS, REPLAYABLE
 from broker.errors import BrokerError, Fault, Invalid, NotFound, RegistryRefused, StaleLease, quote
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
+from broker.ledger import touch
 from broker.logs import log
 from broker.members import Registry, Subscription
 from broker.tokens import Caller
@@ -27,8 +29,8 @@ from broker.tokens import Caller
 MAX_LEASE = 100
 """Most deliveries in one lease or settle call; bounds an answer to about 25 MB."""
 MAX_WAIT_SECONDS = 30
-LOOK_AGAIN_SECONDS = 1.0
-"""A waiting reader looks again this often even without a wake-up: delayed releases, other processes."""
+LOOK_AGAIN_SECONDS = 30.0
+"""A reader that nobody wakes looks again after so long: a word may have been lost."""
 
 
 def own_queue(registry: Registry, caller: Caller, name: str) -> Subscription:
@@ -64,31 +66,43 @@ async def lease(
     if queue.delivery == "amqp":
         raise RegistryRefused(Fault("/queue", "queue-is-amqp", found=queue_name))
     deadline = asyncio.get_running_loop().time() + wait_seconds
-    with hub.wakes.listening(queue.id) as woken:
+    with hub.wakes.listening(queue.id) as waiter:
         while True:
-            woken.clear()
-            leased = await _lease_once(hub, caller, queue, limit, lease_seconds)
+            waiter.clear()
+            leased, again_seconds = await lease_once(hub, caller, queue, limit, lease_seconds, secrets.token_hex(16))
+            if len(leased) == limit:
+                waiter.found()
             remaining = deadline - asyncio.get_running_loop().time()
             if leased or remaining <= 0 or hub.closing:
                 return leased
-            try:
-                await asyncio.wait_for(woken.wait(), min(remaining, LOOK_AGAIN_SECONDS))
-            except TimeoutError:
-                continue
+            await waiter.wait(min(remaining, again_seconds))
 
 
-async def _lease_once(
-    hub: Hub, caller: Caller, queue: Subscription, limit: int, lease_seconds: int
-) -> list[dict[str, Any]]:
+async def lease_once(
+    hub: Hub, caller: Caller, queue: Subscription, limit: int, lease_seconds: int, token: str
+) -> tuple[list[dict[str, Any]], float]:
+    """One look. Also, if it found nothing, in how many seconds something is known to be offered again, unasked."""
     now = hub.now()
+    again_seconds = LOOK_AGAIN_SECONDS
     async with hub.ledger.accepting() as c:
         registry = await hub.registry(c)
         caller.check(registry, now)
         own_queue(registry, caller, queue.name)
-        token, rows = await ledger.lease(c, registry, queue.id, limit, lease_seconds, now)
+        rows = await ledger.lease(c, registry, queue.id, limit, token, lease_seconds, now)
+        if len(rows) < limit and await ledger.bring_back(c, now, limit, queue.id):
+            rows += await ledger.lease(c, registry, queue.id, limit - len(rows), token, lease_seconds, now)
+        if not rows and (instant := await ledger.next_offer(c, queue.id, now)):
+            again_seconds = min(again_seconds, max(0.01, (instant - now).total_seconds()))
     if rows:
+        hub.alarm.at(now + timedelta(seconds=lease_seconds))
         metrics.leased.inc(len(rows))
         log.info("delivery.leased", member=caller.owner, queue=queue.name, deliveries=len(rows))
+    return _shown(queue, rows, token, now, lease_seconds), again_seconds
+
+
+def _shown(
+    queue: Subscription, rows: Sequence[RowMapping], token: str, now: datetime, lease_seconds: int
+) -> list[dict[str, Any]]:
     until = clock.text(now + timedelta(seconds=lease_seconds))
     return [
         {
@@ -134,6 +148,7 @@ async def extend(
         await ledger.extend(
             c, queue.id, [one[1] for one, ok in zip(leases, held, strict=True) if one and ok], until, now
         )
+    hub.alarm.at(until)
     return [
         {"lease_id": lease_id, "status": 200, "lease_until": clock.text(until)}
         if ok
@@ -176,7 +191,8 @@ async def settle(hub: Hub, caller: Caller, queue_name: str, settlements: Sequenc
                 metrics.settled.labels(settlement.outcome).inc()
             except BrokerError as error:
                 answers.append({"lease_id": settlement.lease_id, "status": error.status, "problem": error})
-    hub.wakes.wake([queue.id])
+        if any(state == "ready" for state in done.values()):
+            touch(c, [queue.id])
     log.info("delivery.settled", member=caller.owner, queue=queue.name,
              settled=sum(a["status"] == 200 for a in answers), refused=sum(a["status"] != 200 for a in answers))  # fmt: skip
     return answers
@@ -238,7 +254,8 @@ async def replay(hub: Hub, caller: Caller, queue_name: str, wanted: ledger.Repla
         caller.check(registry, now)
         queue = own_queue(registry, caller, queue_name)
         replayed, skipped = await ledger.replay(c, registry, queue.id, wanted, now)
-    hub.wakes.wake([queue.id])
+        if replayed:
+            touch(c, [queue.id])
     log.info("queue.replayed", member=caller.owner, queue=queue.name, replayed=replayed, skipped=len(skipped))
     return {
         "replayed": replayed,

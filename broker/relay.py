@@ -1,13 +1,15 @@
 """The relay: what is `ready` in an `amqp` queue goes to RabbitMQ; what comes back from there goes to the ledger.
 
-One relay is active. It holds a publishing and a consuming connection, one task per queue, and one for dead letters.
-A queue that fails is left alone for a while (parked); the others do not notice. When RabbitMQ is away everything waits
-in the ledger. Rights that were lost act here: connections are closed, queues drained and refilled, whatever else waits.
+Any number of relays run side by side; each queue is held by one of them (`ledger.relays`). A relay has a publishing and
+a consuming connection, one task for each queue that it holds, and one for dead letters. A queue that fails is left
+alone for a while (parked); the others do not notice. When RabbitMQ is away everything waits in the ledger. Rights that
+were lost act here: connections are closed, queues drained and refilled, whatever else waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,24 +19,25 @@ from aio_pika.exceptions import AMQPError
 from broker import metrics
 from broker.errors import LedgerAway, WireRefused
 from broker.hub import Hub
-from broker.ledger import wire
+from broker.ledger import relays, wire
+from broker.ledger.deliveries import DRAIN
+from broker.ledger.wakes import REGISTRY, RELAYS, Waiter
 from broker.logs import log
 from broker.rabbit import dead_letters, startup
-from broker.rabbit.access import Door
 from broker.rabbit.connections import WIRE_ERRORS, Connections, connect
 from broker.rabbit.management import Management
-from broker.rabbit.member_queue import After, MemberQueue
+from broker.rabbit.member_queue import SWEEP_SECONDS, After, MemberQueue
 
-LOOK_SECONDS = 1.0
-"""How often the relay looks for orders (to close, to drain) that another process may have given."""
-LOOK_AGAIN_SECONDS = 5.0
-"""A queue's task looks at the ledger this often even if nobody wakes it."""
+ROUND_SECONDS = relays.LIVES_SECONDS / 4
+"""How often a relay says that it lives, and looks for queues of others that have died."""
 RETRY_SECONDS = (1.0, 30.0)
 """Shortest and longest pause before a queue that failed is tried again."""
 RECONNECT_SECONDS = (0.5, 5.0)
 """The same for RabbitMQ as a whole: everybody waits for it."""
 CLOSE_AGAIN_SECONDS = 2
 """Connections of a barred member are closed repeatedly for this long: one may have been opening when the bar fell."""
+LEAVE_SECONDS = 12
+"""A stopping relay waits so long for what it has in flight: a little more than a publish may take."""
 
 
 @dataclass
@@ -42,51 +45,36 @@ class Relay:
     hub: Hub
     amqp_url: str
     management_url: str
-    door: Door
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the registry may have changed: queues come and go, members are barred."""
-    connected: bool = False
     parked: set[str] = field(default_factory=set)
-    """Queues that failed and are left alone for a while."""
+    """Queues of this relay that failed and are left alone for a while."""
     proved: bool = False
     """RabbitMQ was found set up as wanted; from then on it may be away, but it is not refused."""
+    stopping: bool = False
 
     async def run(self) -> None:
-        """For ever. Raises WireRefused (perhaps in a group) if RabbitMQ is not set up as we need it."""
+        """Until stopped. Raises WireRefused (perhaps in a group) if RabbitMQ is not set up as we need it."""
         pause = RECONNECT_SECONDS[0]
-        while True:
+        while not self.stopping:
+            session = _Session(self)
             try:
                 async with Management(self.management_url, self.amqp_url) as management:
-                    await self._session(management)
+                    await session.run(management)
             except* WireRefused:
                 raise
             except* (*WIRE_ERRORS, LedgerAway) as gone:
-                if self.connected:
+                if session.connected:
                     pause = RECONNECT_SECONDS[0]
                 log.warning("wire.away", detail=_first(gone), again_seconds=pause)
             finally:
-                self.connected = False
                 metrics.wire_up.set(0)
-            await asyncio.sleep(pause)
+            if not self.stopping:
+                await asyncio.sleep(pause)
             pause = min(pause * 2, RECONNECT_SECONDS[1])
 
-    async def _session(self, management: Management) -> None:
-        """Everything between a connect and the loss of that connection."""
-        try:
-            async with connect(self.amqp_url) as connections:
-                if not self.proved:
-                    await self._prove(connections, management)
-                await _Session(self, connections, management).run()
-        except AMQPError as error:
-            if not self.proved and startup.not_let_in(error):
-                raise startup.login_refused(self.amqp_url) from None
-            raise
-
-    async def _prove(self, connections: Connections, management: Management) -> None:
-        async with self.hub.ledger.reading() as c:
-            names = [row["amqp_name"] for row in await wire.amqp_queues(c)]
-        await startup.prove(connections, management, self.door, self.amqp_url, names)
-        self.proved = True
+    def stop(self) -> None:
+        """Have `run` return once what is in flight has been confirmed."""
+        self.stopping = True
+        self.hub.wakes.wake([RELAYS])
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:
@@ -101,54 +89,110 @@ def _told(error: BaseException) -> str:
 
 
 class _Session:
-    def __init__(self, relay: Relay, connections: Connections, management: Management) -> None:
+    """Everything between a connect and the loss of that connection. Has a number, by which its connections are known."""
+
+    connections: Connections
+    management: Management
+
+    def __init__(self, relay: Relay) -> None:
         self.relay = relay
         self.hub = relay.hub
-        self.connections = connections
-        self.management = management
+        self.connected = False
+        self.number = 0
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.acted: set[int] = set()
+        self.leaving: set[str] = set()
 
-    async def run(self) -> None:
-        self.relay.connected = True
+    async def run(self, management: Management) -> None:
+        async with self.hub.ledger.accepting() as c:
+            self.number = await relays.enlist(c)
+        self.management = management
+        clean = False
+        try:
+            async with connect(self.relay.amqp_url, relay_name(self.number)) as self.connections:
+                if not self.relay.proved:
+                    await self._prove()
+                await self._work()
+            clean = True
+        except AMQPError as error:
+            if not self.relay.proved and startup.not_let_in(error):
+                raise startup.login_refused(self.relay.amqp_url) from None
+            raise
+        finally:
+            with suppress(LedgerAway):
+                async with self.hub.ledger.accepting() as c:
+                    await (relays.die if self.connected and not clean else relays.resign)(c, self.number)
+
+    async def _prove(self) -> None:
+        async with self.hub.ledger.reading() as c:
+            names = [row["amqp_name"] for row in await wire.amqp_queues(c)]
+        await startup.prove(self.connections, self.management, self.hub, self.relay.amqp_url, names)
+        self.relay.proved = True
+
+    async def _work(self) -> None:
+        self.connected = True
         metrics.wire_up.set(1)
-        log.info("wire.connected")
+        log.info("wire.connected", relay=self.number)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._until_lost())
-            group.create_task(dead_letters.take_in(self.hub, self.connections))
-            group.create_task(self._count())
-            group.create_task(self._supervise(group))
+            others = [
+                group.create_task(self._until_lost()),
+                group.create_task(dead_letters.take_in(self.hub, self.connections)),
+            ]
+            await self._supervise(group)
+            for other in others:
+                other.cancel()
+        log.info("wire.left", relay=self.number)
 
     async def _until_lost(self) -> None:
         await self.connections.lost.wait()
         raise ConnectionError("RabbitMQ closed the connection")
 
-    async def _count(self) -> None:
-        while True:
-            with suppress(LedgerAway):
-                async with self.hub.ledger.reading() as c:
-                    metrics.outbox.set(await wire.outbox(c))
-            metrics.parked_queues.set(len(self.relay.parked))
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
     async def _supervise(self, group: asyncio.TaskGroup) -> None:
-        """Close who is barred; keep one task per queue, and tell it when it is to be drained."""
-        while True:
-            self.relay.changed.clear()
-            pending = False
-            with suppress(LedgerAway):
-                pending = await self._close_barred()
-                async with self.hub.ledger.reading() as c:
-                    rows = await wire.amqp_queues(c)
-                for row in rows:
-                    task = self.tasks.get(row["id"])
-                    if task is None or task.done():
-                        queue = MemberQueue(self.hub, self.connections, self.management, row)
-                        self.tasks[row["id"]] = group.create_task(self._serve(queue))
-                    elif row["drain"] or row["removed_at"]:
-                        self.hub.wakes.wake([row["id"]])
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.relay.changed.wait(), LOOK_SECONDS / 2 if pending else LOOK_SECONDS)
+        """Until told to stop: close who is barred; hold a fair share of the queues, with one task for each."""
+        with self.hub.wakes.listening(REGISTRY, RELAYS) as changed:
+            while not self.relay.stopping:
+                changed.clear()
+                seconds = ROUND_SECONDS
+                with suppress(LedgerAway):
+                    if await self._close_barred():
+                        seconds /= 4
+                    await self._go_round(group)
+                await changed.wait(seconds)
+            self._leave(self.tasks)
+            if self.tasks:
+                await asyncio.wait(self.tasks.values(), timeout=LEAVE_SECONDS)
+            for task in self.tasks.values():
+                task.cancel()
+
+    async def _go_round(self, group: asyncio.TaskGroup) -> None:
+        async with self.hub.ledger.accepting() as c:
+            standing = await relays.go_round(c, self.number)
+        if standing is None:
+            raise ConnectionError("another relay has taken over")
+        for queue, task in list(self.tasks.items()):
+            if task.done():
+                del self.tasks[queue]
+        for queue in standing.mine - self.tasks.keys():
+            self.leaving.discard(queue)
+            self.tasks[queue] = group.create_task(self._serve(queue))
+        self._leave(standing.surplus)
+        for number in standing.dead:
+            await self._bury(number)
+
+    async def _bury(self, number: int) -> None:
+        """Nothing that a dead, or merely slow, relay still sends may reach a queue that another one holds."""
+        try:
+            await self.management.close_named(relay_name(number))
+        except WIRE_ERRORS as error:
+            log.warning("relay.not-buried", relay=number, detail=_told(error))
+            return
+        async with self.hub.ledger.accepting() as c:
+            if await relays.bury(c, number):
+                log.warning("relay.buried", relay=number)
+
+    def _leave(self, queues: Iterable[str]) -> None:
+        for queue in queues:
+            self.leaving.add(queue)
+            self.hub.wakes.wake([queue])
 
     async def _close_barred(self) -> bool:
         """Act on orders to close members' connections. True while some must be repeated.
@@ -158,56 +202,70 @@ class _Session:
         async with self.hub.ledger.reading() as c:
             orders = await wire.closings(c)
             registry = await self.hub.registry(c)
+        if not orders:
+            return False
         done = []
         for order in orders:
             back = order["reason"] == "suspended" and registry.is_active(order["member"])
-            if not (back and order["number"] in self.acted):
+            if not (order["acted_at"] and back):
                 closed = await self.management.close_connections(order["member"])
                 if closed:
                     log.info("wire.closed", member=order["member"], reason=order["reason"], connections=closed)
-            self.acted.add(order["number"])
-            if self.hub.now() - order["at"] > timedelta(seconds=CLOSE_AGAIN_SECONDS):
+            once = order["reason"] == DRAIN or back
+            if once or self.hub.now() - order["at"] > timedelta(seconds=CLOSE_AGAIN_SECONDS):
                 done.append(order["number"])
-        if done:
-            async with self.hub.ledger.accepting() as c:
-                await wire.closed(c, done)
-            self.acted.difference_update(done)
+        async with self.hub.ledger.accepting() as c:
+            await wire.closed(c, [order["number"] for order in orders], done, self.hub.now())
         return len(done) < len(orders)
 
-    async def _serve(self, queue: MemberQueue) -> None:
-        """One queue, until it is gone. Its failures are its own."""
+    async def _serve(self, id: str) -> None:
+        """One queue, as long as it is held. Its failures are its own."""
         pause = RETRY_SECONDS[0]
-        queue.suspect = queue.id in self.relay.parked  # by an earlier session
-        with self.hub.wakes.listening(queue.id) as woken:
-            while True:
+        queue = MemberQueue(self.hub, self.connections, self.management, id, self.number)
+        queue.suspect = id in self.relay.parked  # by an earlier session
+        with self.hub.wakes.listening(id) as woken:
+            while id not in self.leaving:
                 woken.clear()
                 after = After.NOTHING
                 try:
                     after = await queue.step()
-                    self.relay.parked.discard(queue.id)
+                    if id in self.relay.parked:
+                        await self._park(id, None)
                     pause = RETRY_SECONDS[0]
                 except LedgerAway:
-                    pass
+                    await woken.wait(RETRY_SECONDS[0])
+                    continue
                 except WIRE_ERRORS as error:
                     if self.connections.lost.is_set():
                         raise
-                    self.relay.parked.add(queue.id)
-                    log.warning("queue.parked", queue=queue.id, detail=_told(error), again_seconds=pause)
+                    log.warning("queue.parked", queue=id, detail=_told(error), again_seconds=pause)
+                    await self._park(id, _told(error))
                     await queue.failed()
                     await self._leave_alone(queue, woken, pause)
                     pause = min(pause * 2, RETRY_SECONDS[1])
                     continue
                 if after is After.GONE:
-                    return
-                if after is After.NOTHING and not await _woken(woken, LOOK_AGAIN_SECONDS):
+                    break
+                if after is After.NOTHING and not await woken.wait(SWEEP_SECONDS):
                     await queue.rest()
+        await queue.rest()
+        self.relay.parked.discard(id)
+        async with self.hub.ledger.accepting() as c:
+            await relays.give_back(c, self.number, [id])
 
-    async def _leave_alone(self, queue: MemberQueue, woken: asyncio.Event, seconds: float) -> None:
+    async def _park(self, id: str, why: str | None) -> None:
+        (self.relay.parked.add if why else self.relay.parked.discard)(id)
+        metrics.parked_queues.set(len(self.relay.parked))
+        with suppress(LedgerAway):
+            async with self.hub.ledger.accepting() as c:
+                await relays.park(c, id, why)
+
+    async def _leave_alone(self, queue: MemberQueue, woken: Waiter, seconds: float) -> None:
         """Wait, but not if the queue is to be drained or removed: whoever lost a right may be reading it."""
         began, closing = asyncio.get_running_loop().time(), queue.must_close
-        while (left := began + seconds - asyncio.get_running_loop().time()) > 0:
+        while (left := began + seconds - asyncio.get_running_loop().time()) > 0 and queue.id not in self.leaving:
             woken.clear()
-            if not await _woken(woken, left) or closing:
+            if not await woken.wait(left) or closing:
                 continue
             with suppress(LedgerAway):
                 await queue.look()
@@ -215,9 +273,6 @@ class _Session:
                 return
 
 
-async def _woken(woken: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(woken.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
+def relay_name(number: int) -> str:
+    """What a relay calls its connections in RabbitMQ (`connection_name` among the client properties)."""
+    return f"tidewaiter relay {number}"

@@ -222,7 +222,6 @@ async def _transaction(hub: Hub, groups: list[list[Prepared]]) -> list[list[Outc
         batch = await Batch.begin(c, hub, [p for group in groups for p in group])
         results = [[await _take(batch, p) for p in group] for group in groups]
         await batch.flush()
-    hub.wakes.wake(batch.touched)
     metrics.commit_seconds.observe(time.perf_counter() - started)
     metrics.commit_messages.observe(sum(map(len, groups)))
     for event in batch.events:

@@ -1,14 +1,17 @@
 """Time passing: leases that end, messages that expire, operations that end, reminders that fall due.
 
 One sweep does everything that is due now and is safe to run at any moment, twice, or by several processes: every
-statement is guarded by the state it changes. Recovery after a crash is the next sweep.
+statement is guarded by the state it changes. Recovery after a crash is the next sweep. A sweep runs when the next known
+instant has come, and every SWEEP_SECONDS for what another process knew and took with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 
 from broker import administer, metrics, notices
 from broker.accept import Batch, inbox_recipients, matched_recipients
@@ -17,26 +20,49 @@ from broker.errors import LedgerAway
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
 from broker.ledger import messages as ledger_messages
-from broker.ledger import registry as ledger_registry
 from broker.ledger import tables as t
+from broker.ledger import wire as ledger_wire
+from broker.ledger.wakes import REGISTRY
 from broker.logs import log
 
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 30.0
+PAUSE_SECONDS = 0.2
+"""Between two sweeps at least: leases that end one after another are swept together."""
+AGAIN_SECONDS = 1.0
+"""Before the next try while the ledger is away."""
 BATCH = 500
 
 
 async def run(hub: Hub) -> None:
     """Sweep for ever; a ledger that is away is tried again, any other error ends the process that runs us."""
     while True:
+        seconds = SWEEP_SECONDS
         try:
             await sweep(hub)
+            hub.alarm.at(await _next_instant(hub))
         except LedgerAway as away:
             log.warning("ledger.away", detail=away.detail)
-        await asyncio.sleep(SWEEP_SECONDS)
+            seconds = AGAIN_SECONDS
+        await asyncio.sleep(PAUSE_SECONDS)
+        await hub.alarm.wait(hub.now, seconds)
+
+
+async def _next_instant(hub: Hub) -> datetime | None:
+    """When something falls due that the ledger knows of."""
+    now, m, d, g = hub.now(), t.messages.c, t.deliveries.c, t.groups.c
+    instants = (
+        select(func.min(d.lease_until)).where(d.state == "leased"),
+        select(func.min(m.expires_at)).where(m.expires_at > now),
+        select(func.min(m.acknowledge_by)).where(m.acknowledge_by.is_not(None)),
+        select(func.min(g.ends_at)).where(g.ended.is_(False)),
+    )
+    async with hub.ledger.reading() as c:
+        found = [(await c.execute(instant)).scalar_one() for instant in instants]
+    return min(filter(None, found), default=None)
 
 
 async def sweep(hub: Hub) -> None:
-    """All that is due at `hub.now()`."""
+    """All that is due at `hub.now()`, and the figures that only the ledger knows."""
     await _leases(hub)
     now = hub.now()
     async with hub.ledger.accepting() as c:
@@ -47,19 +73,15 @@ async def sweep(hub: Hub) -> None:
     for name in await administer.end_groups(hub.ledger, now):
         log.info("operation.ended", group=name)
     await _reminders(hub)
+    async with hub.ledger.reading() as c:
+        metrics.outbox.set(await ledger_wire.outbox(c))
 
 
 async def _leases(hub: Hub) -> None:
     while True:
-        now = hub.now()
         async with hub.ledger.accepting() as c:
-            rows = await ledger.ended_leases(c, now, BATCH)
-            states = [await ledger.come_back(c, row, now) for row in rows]
-        if rows:
-            metrics.dead_letters.labels("delivery-limit").inc(states.count("dead"))
-            log.info("lease.ended", deliveries=len(rows), dead=states.count("dead"))
-            hub.wakes.wake({row["queue"] for row in rows})
-        if len(rows) < BATCH:
+            came = await ledger.bring_back(c, hub.now(), BATCH)
+        if len(came) < BATCH:
             return
 
 
@@ -80,22 +102,15 @@ async def _reminders(hub: Hub) -> None:
                 batch.append(notice, rules, recipients, (), None)
             await ledger_messages.reminded(c, row["position"])
         await batch.flush()
-    hub.wakes.wake(batch.touched)
 
 
-async def watch_registry(hub: Hub, changed: asyncio.Event, seconds: float = 0.25) -> None:
-    """Notice changes that another process made (the command line): wake everybody who decides by the registry."""
-    seen = -1
-    while True:
-        try:
-            async with hub.ledger.reading() as c:
-                version = await ledger_registry.version(c)
-                if version != seen:
+async def follow_registry(hub: Hub) -> None:
+    """Another process, or this one, has changed the registry: have the new one at hand, and learn of new instants."""
+    with hub.wakes.listening(REGISTRY) as changed:
+        while True:
+            await changed.wait(SWEEP_SECONDS)
+            changed.clear()
+            with suppress(LedgerAway):
+                async with hub.ledger.reading() as c:
                     await hub.registry(c)
-            if version != seen:
-                seen = version
-                changed.set()
-                hub.wakes.wake_all()
-        except LedgerAway:
-            pass
-        await asyncio.sleep(seconds)
+            hub.alarm.ring()

@@ -7,7 +7,7 @@ Only the clock can be moved.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,12 +38,15 @@ class MovableClock:
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self.moved: Callable[[], None] = lambda: None
+        """Told when it has been moved: nobody sleeps by it."""
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
     def advance(self, **by: float) -> None:
         self.ahead += timedelta(**by)
+        self.moved()
 
 
 def new_key(alg: str = "Ed25519") -> jws.PrivateKey:
@@ -234,6 +237,7 @@ async def wired_region(rabbit: Rabbit, ledger_url: str, home: Path) -> AsyncIter
     await app.init(config)
     clock = MovableClock()
     async with app.running(config, clock) as run, httpx2.AsyncClient(base_url=url) as http:
+        clock.moved = run.hub.alarm.ring
         yield Region(run.hub, http, clock)
 
 

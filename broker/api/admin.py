@@ -17,8 +17,8 @@ from broker.api.bodies import Body
 from broker.errors import Fault, Invalid, quote
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
+from broker.ledger import relays, touch, wire
 from broker.ledger import tables as t
-from broker.ledger import wire
 from broker.logs import log
 
 MAX_ROWS = 500
@@ -55,9 +55,9 @@ async def members(request: Request, hub: TheHub, caller: Operator) -> Response:
 @router.get("/queues")
 async def queues(request: Request, hub: TheHub, caller: Operator) -> Response:
     """Every queue: depth by state, age of the oldest ready delivery, and what the relay says of it."""
-    parked = request.app.state.relay.parked if request.app.state.relay else set()
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
+        parked = await relays.parked(c)
         depths = await ledger.depths(c)
         rows = {r["id"]: r for r in (await c.execute(select(t.queues))).mappings()}
         oldest = dict((await c.execute(
@@ -76,7 +76,7 @@ async def queues(request: Request, hub: TheHub, caller: Operator) -> Response:
             "depth": depths.get(q.id, {}),
             "oldest_ready_seconds": _age(oldest.get(q.id), now),
             "draining": rows[q.id]["drain"],
-            "parked": q.id in parked,
+            "parked": parked.get(q.id),
         }
         for q in registry.queues.values()
     ]
@@ -180,7 +180,7 @@ async def redrive(request: Request, hub: TheHub, caller: Operator) -> Response:
             moved = await ledger.redrive(c, copy.queue, copy.sequence, now)
             answers.append({"delivery": delivery, "status": 200 if moved else 409})
             if moved:
-                hub.wakes.wake([copy.queue])
+                touch(c, [copy.queue])
     log.info(
         "delivery.redriven", operator=caller.owner, moved=sum(a["status"] == 200 for a in answers), asked=len(answers)
     )

@@ -12,7 +12,7 @@ from broker import metrics
 from broker.api import bodies, problems
 from broker.api.auth import TheHub
 from broker.errors import LedgerAway
-from broker.ledger import registry as ledger_registry
+from broker.ledger import relays
 from broker.rabbit.access import Door
 
 READY_SECONDS = 3
@@ -28,14 +28,14 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request, hub: TheHub) -> Response:
-    """503 without the ledger; 200 `degraded` without RabbitMQ, because messages are still accepted."""
+    """503 without the ledger; 200 `degraded` without RabbitMQ (no relay is connected to it), because messages
+    are still accepted."""
     try:
         async with asyncio.timeout(READY_SECONDS), hub.ledger.reading() as c:
-            await ledger_registry.version(c)
+            connected = await relays.any_alive(c)
     except TimeoutError:
         raise LedgerAway(retry_after=READY_SECONDS) from None
-    relay = request.app.state.relay
-    wire = "none" if relay is None else "connected" if relay.connected else "away"
+    wire = "none" if request.app.state.door is None else "connected" if connected else "away"
     return problems.answer(
         request, {"status": "degraded" if wire == "away" else "ready", "ledger": "ready", "wire": wire}
     )

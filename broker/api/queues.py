@@ -84,12 +84,11 @@ async def list_subscriptions(request: Request, hub: TheHub, caller: Member) -> R
 @router.post("/v1/subscriptions")
 async def add_subscription(request: Request, hub: TheHub, caller: Member) -> Response:
     body = await bodies.model(request, NewSubscription)
-    wire_there = request.app.state.relay is not None
+    wire_there = request.app.state.door is not None
     delivery = body.delivery or ("amqp" if wire_there else "pull")
     made = await administer.subscribe(
         hub.ledger, caller.owner, body.name, delivery, body.filter, hub.now(), wire=wire_there
     )
-    request.app.state.changed.set()
     return problems.answer(request, _shown(made, {made.id: body.filter}), 201)
 
 
@@ -103,7 +102,6 @@ async def change_subscription(request: Request, hub: TheHub, caller: Member, nam
 @router.delete("/v1/subscriptions/{name}")
 async def remove_subscription(request: Request, hub: TheHub, caller: Member, name: str) -> Response:
     await administer.unsubscribe(hub.ledger, caller.owner, name, hub.now())
-    request.app.state.changed.set()
     return Response(status_code=204)
 
 

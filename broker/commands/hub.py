@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import typer
 
 from broker.commands import options
 from broker.commands.speak import UNREACHABLE, answer, note
 
 HEALTH_SECONDS = 4
+Only = Annotated[
+    Literal["gateway", "relay"] | None,
+    typer.Option(help="A gateway without relay, or a relay without gateway; any number of both share one PostgreSQL."),
+]
 
 
 def init(as_json: options.Json = False) -> None:
@@ -27,7 +33,7 @@ def migrate(as_json: options.Json = False) -> None:
     answer({"migrated": True}, "The ledger is up to date.", as_json)
 
 
-def serve(as_json: options.Json = False) -> None:
+def serve(only: Only = None, as_json: options.Json = False) -> None:
     """Serve until told to stop (SIGTERM, SIGINT). Settings come from the environment."""
     import asyncio
     import sys
@@ -39,7 +45,7 @@ def serve(as_json: options.Json = False) -> None:
     else:
         from uvloop import new_event_loop as loop
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(app.serve(options.config()))
+        runner.run(app.serve(options.config(), only))
 
 
 def health(as_json: options.Json = False) -> None:

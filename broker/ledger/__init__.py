@@ -4,5 +4,6 @@ Functions take the connection first and never commit; `Ledger.accepting`, `.chan
 """
 
 from broker.ledger.core import Ledger, open_ledger
+from broker.ledger.wakes import touch
 
-__all__ = ["Ledger", "open_ledger"]
+__all__ = ["Ledger", "open_ledger", "touch"]

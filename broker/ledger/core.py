@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import event, select, text, update
@@ -21,7 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from broker.errors import Fault, LedgerAway, SetupRefused
-from broker.ledger import tables
+from broker.ledger import tables, wakes
+from broker.ledger.wakes import Wakes
 
 REGISTRY_LOCK = 0x7469_6465  # "tide": key of the PostgreSQL advisory lock
 BUSY_SECONDS = 10
@@ -35,6 +36,7 @@ class Ledger:
     url: str
     writing: AsyncEngine
     reading_engine: AsyncEngine
+    wakes: Wakes = field(default_factory=Wakes)
 
     @property
     def is_sqlite(self) -> bool:
@@ -43,24 +45,33 @@ class Ledger:
     @asynccontextmanager
     async def accepting(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that decides by the registry: it holds still until the block ends."""
-        async with _away(), self.writing.begin() as connection:
-            if not self.is_sqlite:
-                await connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": REGISTRY_LOCK})
+        async with self._writing("SELECT pg_advisory_xact_lock_shared(:key)") as connection:
             yield connection
 
     @asynccontextmanager
     async def changing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that changes the registry; nobody decides by it meanwhile."""
-        async with _away(), self.writing.begin() as connection:
-            if not self.is_sqlite:
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": REGISTRY_LOCK})
+        async with self._writing("SELECT pg_advisory_xact_lock(:key)") as connection:
             await connection.execute(update(tables.registry).values(version=tables.registry.c.version + 1))
+            wakes.touch(connection, [wakes.REGISTRY])
             yield connection
+
+    @asynccontextmanager
+    async def _writing(self, lock: str) -> AsyncIterator[AsyncConnection]:
+        """What the transaction touched (`wakes.touch`) is announced with its commit and woken after it."""
+        async with away(), self.writing.begin() as connection:
+            touched = wakes.begun(connection)
+            if not self.is_sqlite:
+                await connection.execute(text(lock), {"key": REGISTRY_LOCK})
+            yield connection
+            if touched and not self.is_sqlite:
+                await wakes.announce(connection, touched)
+        self.wakes.wake(touched)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """One consistent view, nothing written."""
-        async with _away(), self.reading_engine.begin() as connection:
+        async with away(), self.reading_engine.begin() as connection:
             yield connection
 
     async def close(self) -> None:
@@ -69,7 +80,7 @@ class Ledger:
 
 
 @asynccontextmanager
-async def _away() -> AsyncIterator[None]:
+async def away() -> AsyncIterator[None]:
     """Foreign errors become ours here and nowhere else: a ledger that does not answer is LedgerAway."""
     try:
         yield

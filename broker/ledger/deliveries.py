@@ -7,7 +7,6 @@ Every function that hands something over takes the registry snapshot read in the
 from __future__ import annotations
 
 import json
-import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,20 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker import metrics
 from broker.delivery import MAX_COUNT, MAX_REDRIVES, REPLAYABLE, Standing, at_hand_over
 from broker.envelope import Release
 from broker.ledger import tables as t
+from broker.ledger.wakes import RELAYS, touch
+from broker.logs import log
 from broker.members import Registry
 
 d = t.deliveries.c
 _latest = t.messages.alias("latest")
 
 LIMIT_REASON = "delivery-limit"
+DRAIN = "drain"
+"""Reason of an order to close connections: the member has lost a right, and a queue of its is to be drained."""
 
 
 async def insert_rows(c: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
@@ -138,17 +142,25 @@ async def _move(
 
 
 async def lease(
-    c: AsyncConnection, registry: Registry, queue: str, limit: int, lease_seconds: int, now: datetime
-) -> tuple[str, list[RowMapping]]:
-    """Lease up to `limit` deliveries. Returns (token, rows); the public lease id is `token.sequence`."""
+    c: AsyncConnection, registry: Registry, queue: str, limit: int, token: str, lease_seconds: int, now: datetime
+) -> list[RowMapping]:
+    """Lease up to `limit` deliveries under `token` (32 characters); the public lease id is `token.sequence`."""
     rows, _ = await take(c, registry, queue, limit, now)
-    token = secrets.token_hex(16)
     await _move(
         c, queue, [r["sequence"] for r in rows], "ready", now,
         state="leased", lease_id=token, lease_until=now + timedelta(seconds=lease_seconds), count=d.count + 1,
         handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)), available_at=None,
     )  # fmt: skip
-    return token, rows
+    return rows
+
+
+async def next_offer(c: AsyncConnection, queue: str, now: datetime) -> datetime | None:
+    """When a delayed or a leased delivery of a queue that offers nothing now may be offered again."""
+    instants = (
+        select(func.min(d.available_at)).where(d.queue == queue, d.state == "ready", d.available_at > now),
+        select(func.min(d.lease_until)).where(d.queue == queue, d.state == "leased"),
+    )
+    return min(filter(None, [(await c.execute(instant)).scalar_one() for instant in instants]), default=None)
 
 
 async def of_lease(c: AsyncConnection, queue: str, sequences: Sequence[int]) -> dict[int, RowMapping]:
@@ -187,12 +199,18 @@ async def come_back(c: AsyncConnection, row: RowMapping, now: datetime, availabl
     return state
 
 
-async def ended_leases(c: AsyncConnection, now: datetime, limit: int) -> Sequence[RowMapping]:
+async def bring_back(c: AsyncConnection, now: datetime, limit: int, queue: str | None = None) -> list[tuple[str, str]]:
+    """Deliveries whose lease has ended return, in one queue or in any: (queue, new state) of each, up to `limit`."""
     query = _with_standing().where(d.state == "leased", d.lease_until <= now).limit(limit)
-    rows: Sequence[RowMapping] = (
-        (await c.execute(query.with_for_update(of=t.deliveries, skip_locked=True))).mappings().all()
-    )
-    return rows
+    if queue is not None:
+        query = query.where(d.queue == queue)
+    rows = (await c.execute(query.with_for_update(of=t.deliveries, skip_locked=True))).mappings().all()
+    came = [(str(row["queue"]), await come_back(c, row, now)) for row in rows]
+    metrics.dead_letters.labels(LIMIT_REASON).inc(sum(state == "dead" for _, state in came))
+    if came:
+        touch(c, {queue for queue, _ in came})
+        log.info("lease.ended", deliveries=len(came), dead=sum(state == "dead" for _, state in came))
+    return came
 
 
 async def end_leases(c: AsyncConnection, member: str, now: datetime) -> None:
@@ -230,18 +248,21 @@ async def lapse(c: AsyncConnection, registry: Registry, now: datetime, *where: A
     query = _with_standing().where(d.state.in_(("ready", "published")), *where).order_by(d.queue, d.sequence)
     rows = (await c.execute(query.with_for_update(of=t.deliveries))).mappings().all()
     revoked: dict[str, list[int]] = defaultdict(list)
-    drains = set()
+    drains: dict[str, str] = {}
     for row in rows:
         if at_hand_over(standing(row), registry, now) != "revoked":
             continue
         if row["state"] == "ready":
             revoked[row["queue"]].append(row["sequence"])
         if row["attempt"]:
-            drains.add(row["queue"])
+            drains[row["queue"]] = row["member"]
     for queue, sequences in revoked.items():
         await _move(c, queue, sequences, "ready", now, state="revoked", reason="revoked")
     if drains:
         await c.execute(update(t.queues).where(t.queues.c.id.in_(drains), t.queues.c.declared).values(drain=True))
+        closings = [{"member": m, "reason": DRAIN, "at": now} for m in sorted(set(drains.values()))]
+        await c.execute(insert(t.closings), closings)  # any relay can, should the one that holds the queue be dead
+        touch(c, [*drains, RELAYS])
 
 
 async def lapse_chain(c: AsyncConnection, registry: Registry, chain: int, now: datetime) -> None:

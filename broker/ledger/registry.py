@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import AlreadyThere, Fault, NotFound, RegistryRefused
 from broker.ledger import tables as t
+from broker.ledger.wakes import RELAYS, touch
 from broker.members import (
     HUB,
     INBOX,
@@ -111,6 +112,7 @@ async def set_active(c: AsyncConnection, member: str, active: bool, now: datetim
 async def close_connections(c: AsyncConnection, member: str, reason: str, now: datetime) -> None:
     """Order the relay to close the member's connections to RabbitMQ."""
     await c.execute(insert(t.closings).values(member=member, reason=reason, at=now))
+    touch(c, [RELAYS])
 
 
 async def enrol_key(c: AsyncConnection, request: KeyRequest, now: datetime, not_after: datetime | None = None) -> None:

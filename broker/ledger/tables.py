@@ -307,5 +307,23 @@ closings = Table(
     Column("member", MemberId, nullable=False),
     Column("reason", String(64), nullable=False),
     Column("at", Utc, nullable=False),
+    Column("acted_at", Utc, comment="when a relay closed them first"),
     comment="members whose connections to RabbitMQ the relay must close; deleted once done",
+)
+
+relays = Table(
+    "relays",
+    metadata,
+    Column("number", Big, primary_key=True, autoincrement=True),
+    Column("until", Utc, nullable=False, comment="it lives until then, by the ledger's own clock"),
+    comment="relays that are connected to RabbitMQ; one row for each such connection",
+)
+
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("queue", String(16), ForeignKey("queues.id"), primary_key=True),
+    Column("relay", Big, ForeignKey("relays.number", ondelete="CASCADE"), nullable=False, index=True),
+    Column("parked", Text, comment="why it fails and is left alone for a while"),
+    comment="which relay alone fills, measures and drains a queue; apart from `queues`, whose rows every accept updates",
 )

@@ -47,9 +47,10 @@ def _queues() -> Select[Any]:
     s, m = t.subscriptions.c, t.members.c
     ready = exists().where(d.queue == q.id, d.state == "ready")
     return (
-        select(t.queues, s.member, s.name, s.removed_at, and_(m.active, ready).label("waiting"))
+        select(t.queues, s.member, s.name, s.removed_at, t.holdings.c.relay, and_(m.active, ready).label("waiting"))
         .join(t.subscriptions, s.id == q.id)
         .join(t.members, m.id == s.member)
+        .outerjoin(t.holdings, t.holdings.c.queue == q.id)
     )
 
 
@@ -83,10 +84,14 @@ async def owner_of(c: AsyncConnection, amqp_name: str) -> RowMapping | None:
     return (await c.execute(query)).mappings().first()
 
 
-async def claim(c: AsyncConnection, registry: Registry, queue: str, limit: int, now: datetime) -> list[RowMapping]:
-    """Deliveries about to be published. From here on the member counts as a holder: a crash after the publish must
-    not forget that it has it. Each row's `attempt` is the one before; the copy to publish has `attempt + 1`."""
-    if (await queue_row(c, queue))["drain"]:
+async def claim(
+    c: AsyncConnection, registry: Registry, queue: str, relay: int, limit: int, now: datetime
+) -> list[RowMapping]:
+    """Deliveries about to be published by the relay that holds the queue. From here on the member counts as a holder:
+    a crash after the publish must not forget that it has it. Each row's `attempt` is the one before; the copy to publish
+    has `attempt + 1`."""
+    row = await queue_row(c, queue)
+    if row["drain"] or row["relay"] != relay:
         return []
     rows, _ = await take(c, registry, queue, limit, now)
     await _move(
@@ -183,5 +188,8 @@ async def closings(c: AsyncConnection) -> Sequence[RowMapping]:
     return (await c.execute(select(t.closings).order_by(t.closings.c.number))).mappings().all()
 
 
-async def closed(c: AsyncConnection, numbers: Sequence[int]) -> None:
-    await c.execute(delete(t.closings).where(t.closings.c.number.in_(numbers)))
+async def closed(c: AsyncConnection, acted: Sequence[int], done: Sequence[int], now: datetime) -> None:
+    """These orders have been acted upon; those of them that are `done` need not be repeated."""
+    k = t.closings.c
+    await c.execute(delete(t.closings).where(k.number.in_(done)))
+    await c.execute(update(t.closings).where(k.number.in_(acted), k.acted_at.is_(None)).values(acted_at=now))

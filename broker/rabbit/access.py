@@ -6,7 +6,6 @@ nothing to declare, no exchange, no topic. While a queue is being drained nobody
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Mapping
 
@@ -19,23 +18,20 @@ PROBE = "tidewaiter-probe"
 
 
 class Door:
-    """Answers `allow` or `deny`. Also lets the relay find out whether RabbitMQ asks this very hub."""
+    """Answers `allow` or `deny`. Also lets a relay find out whether RabbitMQ asks this very hub: the probe's password is
+    known to all its processes; it opens no virtual host."""
 
     def __init__(self, hub: Hub, vhost: str) -> None:
         """`vhost`: the one that is the hub's; whatever else lives in this RabbitMQ is no business of a member."""
         self._hub = hub
         self._vhost = vhost
         self._hub_jwk = jws.public_jwk(hub.key)
-        self.probe_password = secrets.token_urlsafe(16)
-        self.probed = asyncio.Event()
 
     async def user(self, form: Mapping[str, str]) -> bool:
         """username = member id, password = its token."""
         username, password = form.get("username", ""), form.get("password", "")
         if username == PROBE:
-            if secrets.compare_digest(password.encode(), self.probe_password.encode()):
-                self.probed.set()
-            return False
+            return secrets.compare_digest(password.encode(), self._hub.probe_password.encode())
         now = self._hub.now()
         try:
             caller = tokens.read_access(password.encode("ascii", "replace"), self._hub_jwk, self._hub.public_url, now)

@@ -50,10 +50,10 @@ class Connections:
 
 
 @asynccontextmanager
-async def opened(amqp_url: str) -> AsyncIterator[AbstractConnection]:
+async def opened(amqp_url: str, name: str = "tidewaiter") -> AsyncIterator[AbstractConnection]:
     """A connection that is closed in every case. aio-pika's own `connect` leaves one behind that could not be opened,
     whose remains then close themselves at any time, in any thread."""
-    connection = Connection(make_url(amqp_url))
+    connection = Connection(make_url(amqp_url, name=name))
     try:
         await connection.connect(timeout=TIMEOUT_SECONDS)
         yield connection
@@ -63,9 +63,10 @@ async def opened(amqp_url: str) -> AsyncIterator[AbstractConnection]:
 
 
 @asynccontextmanager
-async def connect(amqp_url: str) -> AsyncIterator[Connections]:
+async def connect(amqp_url: str, name: str) -> AsyncIterator[Connections]:
+    """Both connections, known to RabbitMQ by `name`."""
     lost = asyncio.Event()
-    async with opened(amqp_url) as publishing, opened(amqp_url) as consuming:
+    async with opened(amqp_url, name) as publishing, opened(amqp_url, name) as consuming:
         for connection in (publishing, consuming):  # `closed()` is silent when the peer closes
             connection.close_callbacks.add(lambda *_: lost.set())
         yield Connections(publishing, consuming, lost)

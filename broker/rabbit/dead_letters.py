@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from broker import metrics
 from broker.errors import LedgerAway
 from broker.hub import Hub
-from broker.ledger import wire
+from broker.ledger import touch, wire
 from broker.ledger.wire import Copy
 from broker.logs import log
 from broker.rabbit import topology
@@ -38,15 +38,16 @@ async def _write_down(hub: Hub, letter: AbstractIncomingMessage) -> None:
     await letter.ack()
     metrics.dead_letters.labels(reason).inc()
     log.info("delivery.dead-lettered", delivery=letter.message_id, reason=reason, state=state)
-    if state == "ready" and copy is not None:
-        hub.wakes.wake([copy.queue])
 
 
 async def _written(hub: Hub, copy: Copy, reason: str) -> str | None:
     while True:
         try:
             async with hub.ledger.accepting() as c:
-                return await wire.dead_lettered(c, copy, reason, hub.now())
+                state = await wire.dead_lettered(c, copy, reason, hub.now())
+                if state == "ready":
+                    touch(c, [copy.queue])
+                return state
         except LedgerAway as away:
             log.warning("ledger.away", detail=away.detail)
             await asyncio.sleep(AGAIN_SECONDS)

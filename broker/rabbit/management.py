@@ -96,3 +96,17 @@ class Management:
         if answer.status_code != 404:
             answer.raise_for_status()
         return len(open_ones.json())
+
+    async def close_named(self, name: str) -> None:
+        """Close the connections that call themselves `name`; returns once RabbitMQ lists none any more."""
+        while found := await self._named(name):
+            for connection in found:
+                at = f"/api/connections/{quote(connection, safe='')}"
+                answer = await self._client.delete(at, headers={"X-Reason": "another relay takes over"})
+                if answer.status_code != 404:
+                    answer.raise_for_status()
+
+    async def _named(self, name: str) -> list[str]:
+        answer = await self._client.get("/api/connections", params={"columns": "name,user_provided_name"})
+        answer.raise_for_status()
+        return [c["name"] for c in answer.json() if c.get("user_provided_name") == name]

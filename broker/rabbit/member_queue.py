@@ -10,7 +10,7 @@ each queue publishes on a channel of its own; a failure throws the channel away.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 
@@ -31,8 +31,8 @@ from broker.rabbit.topology import TIMEOUT_SECONDS, WINDOW
 
 TOGETHER = 200
 """Publishes of one queue in flight at a time. RabbitMQ stops reading a connection on which a channel has 400 waiting."""
-SWEEP_SECONDS = 10.0
-"""How often a queue's existence and emptiness are checked."""
+SWEEP_SECONDS = 30.0
+"""How often a queue is looked at unasked: its existence, its emptiness, and whether the ledger has something for it."""
 STATISTICS_SECONDS = 15
 """RabbitMQ's counts may be this old: what was published later than that before a count of zero may still be there."""
 FULL_SECONDS = 1.0
@@ -49,7 +49,7 @@ class After(Enum):
     MORE = "more"
     NOTHING = "nothing"
     GONE = "gone"
-    """The queue is no more, in RabbitMQ and for the relay."""
+    """The queue is no more, or another relay holds it."""
 
 
 @dataclass
@@ -59,17 +59,16 @@ class MemberQueue:
     hub: Hub
     connections: Connections
     management: Management
-    row: RowMapping
+    id: str
+    relay: int
+    """The number of the relay that holds it."""
     suspect: bool = False
     """Its last round failed: one delivery is tried alone before more are risked to be sent twice."""
     sampled: int = 0
     published_since: int = 0
     checked_at: float = float("-inf")
     channel: AbstractChannel | None = None
-
-    @property
-    def id(self) -> str:
-        return str(self.row["id"])
+    row: RowMapping = field(init=False)
 
     @property
     def name(self) -> str:
@@ -89,13 +88,15 @@ class MemberQueue:
     async def step(self) -> After:
         """One round: drain it, or see that it is there, or publish."""
         await self.look()
+        if self.row["relay"] != self.relay:
+            return After.GONE
         if self.row["drain"]:
             await self._drain()
             return After.MORE
         if self.row["removed_at"]:
             await self._delete()
             return After.GONE
-        if asyncio.get_running_loop().time() - self.checked_at > SWEEP_SECONDS:
+        if asyncio.get_running_loop().time() - self.checked_at >= SWEEP_SECONDS:
             await self._check()
         if not self.row["waiting"]:
             return After.NOTHING
@@ -124,7 +125,7 @@ class MemberQueue:
             self.channel = await asyncio.wait_for(self.connections.writing(), TIMEOUT_SECONDS)
         now = self.hub.now()
         async with self.hub.ledger.accepting() as c:
-            rows = await wire.claim(c, await self.hub.registry(c), self.id, limit, now)
+            rows = await wire.claim(c, await self.hub.registry(c), self.id, self.relay, limit, now)
         if not rows:
             return After.NOTHING
         self.published_since += len(rows)

@@ -23,8 +23,9 @@ from aio_pika.exceptions import (
 )
 
 from broker.errors import Fault, WireRefused
+from broker.hub import Hub
 from broker.rabbit import topology
-from broker.rabbit.access import PROBE, Door
+from broker.rabbit.access import PROBE
 from broker.rabbit.connections import Connections, opened
 from broker.rabbit.management import Management
 
@@ -46,11 +47,11 @@ def login_refused(amqp_url: str) -> WireRefused:
 
 
 async def prove(
-    connections: Connections, management: Management, door: Door, amqp_url: str, queues: Iterable[str]
+    connections: Connections, management: Management, hub: Hub, amqp_url: str, queues: Iterable[str]
 ) -> None:
     """Steps 2 to 4; `queues` are the names that should stand there. Raises WireRefused, or what says that it is away."""
     await _managed(connections, management)
-    await _asked(door, amqp_url)
+    await _asked(hub, amqp_url)
     await _stands(connections, management, queues)
 
 
@@ -66,18 +67,21 @@ async def _managed(connections: Connections, management: Management) -> None:
     raise management.missing()
 
 
-async def _asked(door: Door, amqp_url: str) -> None:
-    """Step 3: make RabbitMQ ask somebody about a stranger, and see that it is us."""
+async def _asked(hub: Hub, amqp_url: str) -> None:
+    """Step 3: have RabbitMQ ask about a stranger. This hub alone lets it in and then keeps it out of the virtual host."""
     scheme, _, rest = amqp_url.partition("://")
-    stranger = f"{scheme}://{PROBE}:{door.probe_password}@{rest.rpartition('@')[2]}"
-    try:
-        async with opened(stranger):
-            pass
-    except AMQPConnectionError as error:
-        if not door.probed.is_set() and not not_let_in(error):
-            raise  # it went away: nothing is proved
-    if not door.probed.is_set():
-        raise WireRefused(Fault("/amqp_url", "not-asked"))
+    stranger = f"{scheme}://{PROBE}:{hub.probe_password}@{rest.rpartition('@')[2]}"
+    for _ in range(TRIES):
+        try:
+            async with opened(stranger):
+                break  # let in by somebody else
+        except InvalidFrameError:
+            return
+        except AMQPConnectionError as error:
+            if not not_let_in(error):
+                raise  # it went away: nothing is proved
+        await asyncio.sleep(1)  # the process that is asked may be starting
+    raise WireRefused(Fault("/amqp_url", "not-asked"))
 
 
 async def _stands(connections: Connections, management: Management, queues: Iterable[str]) -> None:

@@ -315,8 +315,7 @@ async def fragile(rabbit: Rabbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     FaultyLedger.faults = Faults()
     monkeypatch.setattr(relay, "RETRY_SECONDS", (0.02, 0.05))
     monkeypatch.setattr(relay, "RECONNECT_SECONDS", (0.02, 0.05))
-    monkeypatch.setattr(relay, "LOOK_AGAIN_SECONDS", 0.1)
-    monkeypatch.setattr(relay, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(relay, "ROUND_SECONDS", 0.1)
     monkeypatch.setattr(member_queue, "DRAIN_QUIET_SECONDS", 0.05)
     monkeypatch.setattr(dead_letters, "AGAIN_SECONDS", 0.05)
     for owner, method, name in (
@@ -332,7 +331,7 @@ async def fragile(rabbit: Rabbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         fail_at(monkeypatch, owner, method, name)
     watch(monkeypatch, dead_letters, "_write_down")
     async with wired_region(rabbit, f"sqlite:///{tmp_path}/ledger.sqlite", tmp_path) as r:
-        r.hub.ledger = FaultyLedger(r.hub.ledger.url, r.hub.ledger.writing, r.hub.ledger.reading_engine)
+        r.hub.ledger = FaultyLedger(**vars(r.hub.ledger))
         await r.enrol("CL", "PE", "operator:ana")
         yield r
 

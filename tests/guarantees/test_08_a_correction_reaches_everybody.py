@@ -247,7 +247,7 @@ async def test_a_lease_under_way_counts(postgres_here: Region, correction: str) 
         registry = await here.hub.registry(c)
         queue = registry.queue("AR", "one")
         assert queue is not None
-        _, rows = await ledger_deliveries.lease(c, registry, queue.id, 10, 60, here.clock())
+        rows = await ledger_deliveries.lease(c, registry, queue.id, 10, "f" * 32, 60, here.clock())
         assert len(rows) == 1
         posted = asyncio.create_task(here.post(token))
         await here.until_somebody_waits()
@@ -269,13 +269,13 @@ async def test_a_lease_under_way_is_not_taken_back(postgres_here: Region) -> Non
         registry = await here.hub.registry(c)
         queue = registry.queue("AR", "one")
         assert queue is not None
-        token, _ = await ledger_deliveries.lease(c, registry, queue.id, 10, 60, here.clock())
+        await ledger_deliveries.lease(c, registry, queue.id, 10, "f" * 32, 60, here.clock())
         posted = asyncio.create_task(here.post(here.sign(here.payload("CL", "v-2", to("BZ"), supersedes="CL:v-1"))))
         await here.until_somebody_waits()
 
     assert (await posted).status_code == 201
     assert [row["state"] for row in await here.index("AR", "one")] == ["leased", "ready"]
-    (settled,) = await here.settle("AR", "one", {"lease_id": f"{token}.1", "outcome": "accept"})
+    (settled,) = await here.settle("AR", "one", {"lease_id": f"{'f' * 32}.1", "outcome": "accept"})
     assert settled["status"] == 200
 
 
