@@ -28,7 +28,8 @@ GRANT UPDATE (version) ON registry TO tidewaiter_hub, tidewaiter_registrar;
 
 -- ── queues and subscriptions: members change their own over HTTPS, operators by command ──
 GRANT INSERT ON subscriptions, queues TO tidewaiter_hub, tidewaiter_registrar;
-GRANT UPDATE (filter, removed_at) ON subscriptions TO tidewaiter_hub, tidewaiter_registrar;
+GRANT UPDATE (filter, removed_at) ON subscriptions TO tidewaiter_hub;
+GRANT UPDATE (removed_at) ON subscriptions TO tidewaiter_registrar;
 GRANT UPDATE (last_sequence, generation, declared, drain, empty_at) ON queues TO tidewaiter_hub;
 GRANT UPDATE (drain) ON queues TO tidewaiter_registrar;
 

@@ -74,6 +74,8 @@ async def test_a_hub_serves_as_the_restricted_role(database: HubDatabase, home: 
         assert len(admin.json()["refusals"]) == 1
 
         await administer.leave(registrar, "OP-X", "PE", r.clock())  # drains PE's queue
+        await administer.subscribe(registrar, "AR", "more", "amqp", {}, r.clock(), wire=True)
+        await administer.unsubscribe(registrar, "AR", "more", r.clock())
         await administer.set_active(registrar, "PE", False, r.clock())
         await administer.set_active(registrar, "PE", True, r.clock())
         kid = next(k.kid for k in (await administer.snapshot(registrar)).keys.values() if k.owner == "AR")
