@@ -119,7 +119,7 @@ async def subscribe(
     faults = []
     if not NAME.fullmatch(name):
         faults.append(Fault("/name", "name", found=quote(name)))
-    allowed = ("amqp", "pull") if wire else ("pull",)
+    allowed = ("amqp", "pull", "stream") if wire else ("pull", "stream")
     if delivery not in allowed:
         faults.append(Fault("/delivery", "enum", found=quote(delivery), allowed=allowed))
     if faults:

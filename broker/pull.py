@@ -6,7 +6,6 @@ The lease decides entitlement anew (promise 2); a settle with a stale lease is r
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -51,6 +50,24 @@ async def lease(
     wait_seconds: float = 0,
 ) -> list[dict[str, Any]]:
     """Lease up to `limit` deliveries in sequence order; wait up to `wait_seconds` for the first one."""
+    queue = await leasable(hub, queue_name, caller, limit=limit, lease_seconds=lease_seconds, wait_seconds=wait_seconds)
+    deadline = asyncio.get_running_loop().time() + wait_seconds
+    with hub.wakes.listening(queue.id) as waiter:
+        while True:
+            waiter.clear()
+            leased, again_seconds = await lease_once(hub, caller, queue, limit, lease_seconds, ledger.new_token())
+            if len(leased) == limit:
+                waiter.found()
+            remaining = deadline - asyncio.get_running_loop().time()
+            if leased or remaining <= 0 or hub.closing:
+                return leased
+            await waiter.wait(min(remaining, again_seconds))
+
+
+async def leasable(
+    hub: Hub, queue_name: str, caller: Caller, *, limit: int, lease_seconds: int, wait_seconds: float = 0
+) -> Subscription:
+    """The caller's queue, if it can be leased so. Raises Invalid, NotFound, RegistryRefused."""
     faults = [
         Fault(f"/{name}", "range", found=str(value), allowed=(f"{low}..{high}",))
         for name, value, low, high in (
@@ -62,20 +79,11 @@ async def lease(
     ]
     if faults:
         raise Invalid(*faults)
-    queue = own_queue(await _registry(hub), caller, queue_name)
+    async with hub.ledger.reading() as c:
+        queue = own_queue(await hub.registry(c), caller, queue_name)
     if queue.delivery == "amqp":
         raise RegistryRefused(Fault("/queue", "queue-is-amqp", found=queue_name))
-    deadline = asyncio.get_running_loop().time() + wait_seconds
-    with hub.wakes.listening(queue.id) as waiter:
-        while True:
-            waiter.clear()
-            leased, again_seconds = await lease_once(hub, caller, queue, limit, lease_seconds, secrets.token_hex(16))
-            if len(leased) == limit:
-                waiter.found()
-            remaining = deadline - asyncio.get_running_loop().time()
-            if leased or remaining <= 0 or hub.closing:
-                return leased
-            await waiter.wait(min(remaining, again_seconds))
+    return queue
 
 
 async def lease_once(
@@ -123,7 +131,8 @@ def _shown(
     ]
 
 
-def _read_lease(lease_id: object) -> tuple[str, int] | None:
+def read_lease(lease_id: object) -> tuple[str, int] | None:
+    """(token, sequence) of a public lease id; None for what is none."""
     token, _, sequence = lease_id.partition(".") if isinstance(lease_id, str) else ("", "", "")
     digits = sequence.isascii() and sequence.isdigit() and len(sequence) < 19
     return (token, int(sequence)) if digits and token else None
@@ -142,7 +151,7 @@ async def extend(
         registry = await hub.registry(c)
         caller.check(registry, now)
         queue = own_queue(registry, caller, queue_name)
-        leases = [_read_lease(lease_id) for lease_id in lease_ids]
+        leases = [read_lease(lease_id) for lease_id in lease_ids]
         rows = await ledger.of_lease(c, queue.id, [sequence for _, sequence in filter(None, leases)])
         held = [one is not None and _holds(rows.get(one[1]), one[0], now) for one in leases]
         await ledger.extend(
@@ -178,7 +187,7 @@ async def settle(hub: Hub, caller: Caller, queue_name: str, settlements: Sequenc
         registry = await hub.registry(c)
         caller.check(registry, now)
         queue = own_queue(registry, caller, queue_name)
-        leases = [_read_lease(s.lease_id) for s in settlements]
+        leases = [read_lease(s.lease_id) for s in settlements]
         rows: Mapping[int, RowMapping] = await ledger.of_lease(c, queue.id, [one[1] for one in leases if one])
         done: dict[tuple[int, str], str] = {}
         for settlement, one in zip(settlements, leases, strict=True):
@@ -193,6 +202,7 @@ async def settle(hub: Hub, caller: Caller, queue_name: str, settlements: Sequenc
                 answers.append({"lease_id": settlement.lease_id, "status": error.status, "problem": error})
         if any(state == "ready" for state in done.values()):
             touch(c, [queue.id])
+        touch(c, {ledger.stream_of(token) for _, token in done if ledger.stream_of(token)})
     log.info("delivery.settled", member=caller.owner, queue=queue.name,
              settled=sum(a["status"] == 200 for a in answers), refused=sum(a["status"] != 200 for a in answers))  # fmt: skip
     return answers
@@ -267,8 +277,3 @@ async def replay(hub: Hub, caller: Caller, queue_name: str, wanted: ledger.Repla
             for row in skipped
         ],
     }
-
-
-async def _registry(hub: Hub) -> Registry:
-    async with hub.ledger.reading() as c:
-        return await hub.registry(c)

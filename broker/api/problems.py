@@ -58,9 +58,8 @@ def problem_object(error: BrokerError, language: str) -> dict[str, Any]:
     return problem | dict(error.extra)
 
 
-def answer(request: Request, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON; Faults and BrokerErrors inside `value` are told in the caller's language."""
-    language = language_of(request)
+def octets(value: Any, language: str) -> bytes:
+    """JSON; Faults and BrokerErrors inside `value` are told in `language`."""
 
     def told(item: Any) -> Any:
         if isinstance(item, Fault):
@@ -69,8 +68,12 @@ def answer(request: Request, value: Any, status: int = 200, headers: Mapping[str
             return problem_object(item, language)
         raise TypeError(type(item).__name__)
 
-    octets = orjson.dumps(value, default=told, option=orjson.OPT_PASSTHROUGH_DATACLASS)
-    return Response(octets, status, headers, media_type="application/json")
+    return orjson.dumps(value, default=told, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+
+
+def answer(request: Request, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in the caller's language."""
+    return Response(octets(value, language_of(request)), status, headers, media_type="application/json")
 
 
 def problem(request: Request, error: BrokerError) -> Response:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import Field
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from broker import administer, clock, preview, pull
+from broker import administer, clock, preview, pull, stream
 from broker.api import bodies, problems
 from broker.api.auth import Member, TheHub
 from broker.api.bodies import Body
 from broker.delivery import LEASE_SECONDS
-from broker.errors import Fault, Invalid, quote
+from broker.errors import BrokerError, Fault, Invalid, quote
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
 from broker.ledger import wire
 from broker.members import Subscription
+
+RECONNECT_MILLISECONDS = 1_000
 
 router = APIRouter()
 
 
 class NewSubscription(Body):
     name: str
-    delivery: Literal["amqp", "pull"] | None = None
+    delivery: Literal["amqp", "pull", "stream"] | None = None
     filter: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -188,6 +193,38 @@ async def settle(request: Request, hub: TheHub, caller: Member, queue: str) -> R
     body = await bodies.model(request, Settle)
     settlements = [pull.Settlement(**s.model_dump()) for s in body.settlements]
     return problems.answer(request, {"settlements": await pull.settle(hub, caller, queue, settlements)})
+
+
+@router.get("/v1/queues/{queue}/stream")
+async def stream_queue(
+    request: Request,
+    hub: TheHub,
+    caller: Member,
+    queue: str,
+    limit: Annotated[int, Query()] = pull.MAX_LEASE,
+    lease_seconds: Annotated[int, Query()] = LEASE_SECONDS[1],
+) -> Response:
+    """Server-sent events (HTML Living Standard §9.2): `delivery` as a lease shows it, its id the lease id; `end`."""
+    opened = await stream.open_stream(
+        hub, caller, queue, limit=limit, lease_seconds=lease_seconds, last_event_id=request.headers.get("last-event-id")
+    )
+    headers = {"x-accel-buffering": "no"}
+    return StreamingResponse(_events(request, opened), media_type="text/event-stream", headers=headers)
+
+
+async def _events(request: Request, opened: stream.Stream) -> AsyncIterator[bytes]:
+    language = problems.language_of(request)
+    yield format_sse_event(retry=RECONNECT_MILLISECONDS)
+    try:
+        async with aclosing(stream.deliveries(opened)) as deliveries:
+            async for one in deliveries:
+                if one is None:
+                    yield KEEPALIVE_COMMENT
+                    continue
+                data = problems.octets(one, language).decode()
+                yield format_sse_event(event="delivery", data_str=data, id=one["lease_id"])
+    except BrokerError as error:  # too late for a status
+        yield format_sse_event(event="end", data_str=problems.octets(error, language).decode())
 
 
 @router.post("/v1/queues/{queue}/replay")

@@ -7,6 +7,7 @@ Every function that hands something over takes the registry snapshot read in the
 from __future__ import annotations
 
 import json
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ d = t.deliveries.c
 _latest = t.messages.alias("latest")
 
 LIMIT_REASON = "delivery-limit"
+TOKEN_CHARACTERS = 32
+STREAM_MARK = "s"
+"""First character of the lease token of a stream (`broker.stream`)."""
 DRAIN = "drain"
 """Reason of an order to close connections: the member has lost a right, and a queue of its is to be drained."""
 
@@ -152,6 +156,34 @@ async def lease(
         handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)), available_at=None,
     )  # fmt: skip
     return rows
+
+
+def new_token() -> str:
+    """Of a lease that is no stream's: 31 random hexadecimal digits after a mark of its own."""
+    return "l" + secrets.token_hex(16)[1:]
+
+
+def stream_of(token: str) -> str:
+    """The name of the stream that took a lease; empty for other leases."""
+    return token[:16] if token.startswith(STREAM_MARK) else ""
+
+
+async def unsettled(c: AsyncConnection, queue: str, stream: str) -> int:
+    """How many deliveries a stream holds."""
+    held = d.lease_id.between(stream + "0" * 16, stream + "f" * 16)
+    query = select(func.count()).select_from(t.deliveries).where(d.queue == queue, d.state == "leased", held)
+    return int((await c.execute(query)).scalar_one())
+
+
+async def take_back(c: AsyncConnection, queue: str, token: str, sequence: int, now: datetime) -> int:
+    """What a stream was sent after the lease `token.sequence` did not arrive: it returns, uncounted. How many."""
+    later = or_(d.lease_id > token, and_(d.lease_id == token, d.sequence > sequence))
+    query = _with_standing().where(d.queue == queue, d.state == "leased", later, d.lease_id <= token[:16] + "f" * 16)
+    rows = (await c.execute(query.order_by(d.sequence).with_for_update(of=t.deliveries))).mappings().all()
+    for row in rows:
+        if await come_back(c, row, now) == "ready":
+            await _move(c, queue, [row["sequence"]], "ready", now, count=d.count - 1)
+    return len(rows)
 
 
 async def next_offer(c: AsyncConnection, queue: str, now: datetime) -> datetime | None:
