@@ -254,7 +254,7 @@ SERVE = (sys.executable, "-W", "error", "-m", "broker.cli", "serve")
 
 @asynccontextmanager
 async def hub_process(
-    home: Path, ledger_url: str, port: int, rabbit: Server | None
+    home: Path, ledger_url: str, port: int, rabbit: Server | None, *options: str
 ) -> AsyncIterator[tuple[Process, Region]]:
     """`tidewaiter serve` on a fresh ledger; the Region speaks with it over HTTP, and holds the ledger as the command
     line would. Both may be killed and started again."""
@@ -264,7 +264,7 @@ async def hub_process(
     env = settings(home, ledger_url, port, rabbit)
     try:
         async with (
-            process(*SERVE, output=home / "said", env=env, ready=f"{url}/readyz") as hub,
+            process(*SERVE, *options, output=home / "said", env=env, ready=f"{url}/readyz") as hub,
             httpx2.AsyncClient(base_url=url, trust_env=False) as http,
         ):
             key = keyfiles.load(home / "hub.key", None)
