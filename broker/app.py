@@ -17,6 +17,7 @@ from starlette.routing import Route
 from broker import administer, clock, jws, keyfiles, upkeep
 from broker.api import admin, auth, directory, health, messages, problems, queues
 from broker.api.middleware import Around
+from broker.api.protocol import Protocol
 from broker.config import Config
 from broker.errors import AlreadyThere, Fault, SetupRefused
 from broker.hub import Hub
@@ -24,6 +25,7 @@ from broker.language.kinds import load_language
 from broker.ledger import Ledger, open_ledger
 from broker.ledger import migrate as migrations
 from broker.ledger.listen import listen
+from broker.limits import Limits
 from broker.logs import configure, log
 from broker.members import HUB, KeyRequest
 from broker.rabbit.access import Door
@@ -75,6 +77,7 @@ async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:
         raise SetupRefused(Fault("/home", "no-hub-key", found=str(config.hub_key)))
     ledger = await open_ledger_checked(config)
     hub = Hub(ledger, load_language(), keyfiles.load(config.hub_key, None), config.public_url, now)
+    hub.limits = Limits(config.messages_per_second)
     registry = await administer.snapshot(ledger)
     if jws.thumbprint(jws.public_jwk(hub.key)) not in registry.keys:
         await ledger.close()
@@ -159,6 +162,7 @@ async def running(config: Config, now: clock.Clock = clock.now, only: Only | Non
         uvicorn.Config(
             app, config.host, config.port, log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30,
+            http=type("Protocol", (Protocol,), {"max_connections": config.max_connections}),
         )
     )  # fmt: skip
     run = Running(hub, app, server)

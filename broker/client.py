@@ -1,4 +1,4 @@
-"""The SDK: sign, submit, pull, settle, acknowledge, verify. Async; imports the first floor, never the server.
+"""The SDK: sign, submit, pull, stream, settle, acknowledge, verify. Async; imports the first floor, never the server.
 
     async with Client("https://hub.example.org", "CL", keyfiles.load(path)) as client:
         receipt = await client.post(sign(payload, key))
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -242,10 +243,21 @@ class Client:
         body = {"limit": limit, "lease_seconds": lease_seconds, "wait_seconds": wait_seconds}
         timeout = wait_seconds + LEASE_ANSWER_MARGIN_SECONDS
         answer = await self._json("POST", _path("/v1/queues", queue, "lease"), body=body, timeout_seconds=timeout)
-        known = Delivery.__dataclass_fields__.keys()
-        return [
-            Delivery(**{name: value for name, value in one.items() if name in known}) for one in answer["deliveries"]
-        ]
+        return [_delivery(one) for one in answer["deliveries"]]
+
+    async def stream(
+        self, queue: str, limit: int = 20, lease_seconds: int = 120, *, told: Callable[[str], None] = lambda text: None
+    ) -> AsyncGenerator[Delivery, None]:
+        """Deliveries with their leases as they come, for ever; at most `limit` unsettled: settle, or no more will come.
+
+        A connection that is lost, silent or at the end of its token is followed by another, with a fresh token, that
+        goes on after the last delivery yielded here: what was on its way comes again at once. `told` hears why, when
+        it was a fault. Raises Problem once the hub refuses for good. Close it (`aclosing`) when leaving early.
+        """
+        params = {"limit": limit, "lease_seconds": lease_seconds}
+        async with aclosing(self.door.follow(_path("/v1/queues", queue, "stream"), params, told)) as shown:
+            async for one in shown:
+                yield _delivery(one)
 
     async def extend(
         self, queue: str, deliveries: Sequence[Delivery], lease_seconds: int = 120
@@ -273,7 +285,7 @@ class Client:
         return list((await self._json("GET", "/v1/subscriptions"))["subscriptions"])
 
     async def subscribe(self, name: str, wanted: Mapping[str, Any], delivery: str | None = None) -> dict[str, Any]:
-        """Add a subscription; `delivery` amqp or pull, by default as the hub is set up."""
+        """Add a subscription; `delivery` amqp, pull or stream, by default as the hub is set up."""
         body: dict[str, Any] = {"name": name, "filter": dict(wanted)}
         if delivery is not None:
             body["delivery"] = delivery
@@ -325,6 +337,11 @@ class Client:
     async def _json(self, method: str, path: str, **how: Any) -> dict[str, Any]:
         _, answer = await self.door.call(method, path, scope=self.door.scope, **how)
         return dict(answer)
+
+
+def _delivery(shown: Mapping[str, Any]) -> Delivery:
+    known = Delivery.__dataclass_fields__.keys()
+    return Delivery(**{name: value for name, value in shown.items() if name in known})
 
 
 def _path(*parts: str) -> str:

@@ -28,6 +28,10 @@ class Config:
     amqp_url: str | None
     management_url: str | None
     log: str
+    messages_per_second: int = 1_000
+    """Of one originator, in one gateway, on average; half a minute's worth may come at once."""
+    max_connections: int = 1_000
+    """Open HTTP connections of one process."""
 
     @property
     def hub_key(self) -> Path:
@@ -64,6 +68,13 @@ def read_config(environment: Mapping[str, str] = os.environ) -> Config:
     log = setting("LOG") or "json"
     if log not in ("json", "console"):
         faults.append(Fault("/log", "enum", found=log, allowed=("json", "console")))
+    numbers = {}
+    for name in ("messages_per_second", "max_connections"):
+        text = setting(name.upper(), "1000") or ""
+        if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1_000_000):
+            faults.append(Fault(f"/{name}", "range", found=text[:80], allowed=("1..1000000",)))
+            text = "1"
+        numbers[name] = int(text)
     if faults:
         raise SetupRefused(*faults)
     return Config(
@@ -76,4 +87,5 @@ def read_config(environment: Mapping[str, str] = os.environ) -> Config:
         management_url=setting("RABBITMQ_MANAGEMENT_URL")
         or (f"http://{urlsplit(amqp_url).hostname}:15672" if amqp_url else None),
         log=log,
+        **numbers,
     )

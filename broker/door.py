@@ -12,14 +12,15 @@ import json
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
-from broker import clock, jws, tokens
+from broker import clock, jws, sse, tokens
 
 ATTEMPTS = 6
 """Tries of one call: with the pauses below some 6 to 12 seconds when nothing answers at all."""
@@ -31,6 +32,10 @@ RENEW_BEFORE_SECONDS = 60
 """A token is renewed so long before it ends: no call is started with one that ends on the way."""
 MAX_ANSWER_BYTES = 64_000_000
 """A lease of 100 of the largest messages has 27 MB; an answer beyond this is not read to the end."""
+SILENT_SECONDS = 45
+"""A stream says at least every 15 s that it lives: one that is silent for so long is dead, whatever TCP believes."""
+STEADY_SECONDS = 30
+"""A stream that held so long was a good one: the next pause is short again."""
 FOR_THE_MOMENT = (429, 502, 503, 504)
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -156,6 +161,70 @@ class Door:
             self._tokens[scope] = _Token(str(answer["access_token"]), time.monotonic() + life)
             return self._tokens[scope].text
 
+    async def follow(
+        self, path: str, params: Mapping[str, int], told: Callable[[str], None]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """What the events `delivery` of a stream hold, for ever. Each connection has a fresh token and goes on after the
+        last event yielded here. `told` hears of faults. Raises Problem once the hub refuses for good."""
+        last: str | None = None
+        failures = 0
+        while True:
+            reader, since = sse.Reader(), time.monotonic()
+            at_least, ended = 0.0, False
+            try:
+                token = await self.token(self.scope, fresh=True)
+                async with aclosing(self._events(path, reader, params, token, last)) as events:
+                    async for event in events:
+                        said = json.loads(event.data)
+                        if ended := event.kind == "end":
+                            raise Problem(int(said["status"]), said)
+                        if event.kind == "delivery":
+                            last, failures = event.id, 0
+                            yield said
+            except Problem as problem:
+                over = ended and problem.status == 401  # its token is; whether there is another is told by who gives them
+                if problem.status not in FOR_THE_MOMENT and not over:
+                    raise
+                at_least = problem.retry_after_seconds or 0
+                if not over:
+                    told(str(problem))
+            except Unreachable as error:
+                told(str(error))
+            except (ValueError, LookupError, TypeError):
+                told(f"{self.url}{path} does not stream as a hub does")
+            failures = 1 if time.monotonic() - since > STEADY_SECONDS else failures + 1
+            await asyncio.sleep(self.pause(failures, max(at_least, reader.retry_seconds)))
+
+    async def _events(
+        self, path: str, reader: sse.Reader, params: Mapping[str, int], token: str, last_event_id: str | None
+    ) -> AsyncGenerator[sse.Event, None]:
+        """The events of one connection, until the hub ends it. Raises Problem when it is refused, Unreachable when it is
+        lost or silent."""
+        headers = {"accept": "text/event-stream", "accept-language": self.language, "authorization": f"Bearer {token}"}
+        if last_event_id is not None:
+            headers["last-event-id"] = last_event_id
+        timeout = httpx2.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS)
+        at = self.url + path
+        try:
+            async with self._client().stream("GET", at, params=params, headers=headers, timeout=timeout) as response:
+                if response.status_code >= 300:
+                    raise _problem(response, await self._read(response, path))
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise Unreachable(f"{at} does not answer with a stream: is this a hub?")
+                async for octets in response.aiter_bytes():
+                    for event in reader.feed(octets):
+                        yield event
+        except httpx2.ReadTimeout:
+            raise Unreachable(f"{self.url} has said nothing for {SILENT_SECONDS} s") from None
+        except (httpx2.TransportError, httpx2.InvalidURL, sse.NotEvents) as error:
+            raise Unreachable(f"{self.url}: {_why(error)}") from None
+
+    def pause(self, attempt: int, at_least: float) -> float:
+        """Seconds before the next try: growing, jittered, and what the hub asked for (to a bound)."""
+        first, most = self.pause_seconds
+        ceiling = min(most, first * 2 ** min(attempt, 16))
+        return min(at_least, MAX_RETRY_AFTER_SECONDS) + random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
+
     async def _patiently(
         self,
         ask: Callable[[], tuple[str, str, dict[str, Any]]],
@@ -168,7 +237,7 @@ class Door:
         retry_after = 0
         for attempt in range(self.attempts):
             if attempt:
-                await asyncio.sleep(self._pause(attempt, retry_after))
+                await asyncio.sleep(self.pause(attempt, retry_after))
             retry_after = 0
             method, path, how = ask()
             try:
@@ -187,34 +256,38 @@ class Door:
                 raise Unreachable(f"{self.url}: {error}") from None
         raise Unreachable(f"{self.url}: {last}")
 
-    def _pause(self, attempt: int, retry_after: int) -> float:
-        first, most = self.pause_seconds
-        ceiling = min(most, first * 2**attempt)
-        return min(retry_after, MAX_RETRY_AFTER_SECONDS) + random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
-
     async def _once(
         self, method: str, path: str, how: dict[str, Any], lines: bool, timeout_seconds: float
     ) -> tuple[int, Any]:
-        if self._http is None:
-            local = urlsplit(self.url).hostname in ("127.0.0.1", "::1", "localhost")
-            self._http = httpx2.AsyncClient(transport=self.transport, trust_env=not local)
         timeout = httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS)
-        async with self._http.stream(method, self.url + path, timeout=timeout, **how) as response:
-            octets = bytearray()
-            async for piece in response.aiter_bytes():
-                octets += piece
-                if len(octets) > MAX_ANSWER_BYTES:
-                    raise Unreachable(f"{self.url}{path} answers with more than {MAX_ANSWER_BYTES} bytes")
+        async with self._client().stream(method, self.url + path, timeout=timeout, **how) as response:
+            octets = await self._read(response, path)
         if response.status_code >= 300:
-            raise Problem(
-                response.status_code, _problem_body(bytes(octets)), _seconds(response.headers.get("retry-after"))
-            )
+            raise _problem(response, octets)
         try:
             if lines:
                 return response.status_code, [json.loads(line) for line in octets.splitlines() if line.strip()]
             return response.status_code, json.loads(octets) if octets else {}
         except ValueError:
             raise Unreachable(f"{self.url}{path} does not answer in JSON: is this a hub?") from None
+
+    async def _read(self, response: httpx2.Response, path: str) -> bytes:
+        octets = bytearray()
+        async for piece in response.aiter_bytes():
+            octets += piece
+            if len(octets) > MAX_ANSWER_BYTES:
+                raise Unreachable(f"{self.url}{path} answers with more than {MAX_ANSWER_BYTES} bytes")
+        return bytes(octets)
+
+    def _client(self) -> httpx2.AsyncClient:
+        if self._http is None:
+            local = urlsplit(self.url).hostname in ("127.0.0.1", "::1", "localhost")
+            self._http = httpx2.AsyncClient(transport=self.transport, trust_env=not local)
+        return self._http
+
+
+def _problem(response: httpx2.Response, octets: bytes) -> Problem:
+    return Problem(response.status_code, _problem_body(octets), _seconds(response.headers.get("retry-after")))
 
 
 def _problem_body(octets: bytes) -> Mapping[str, Any]:

@@ -21,6 +21,9 @@
     ├── ScopeRefused           403  a good token at the wrong door
     ├── AlreadyThere           409  an administrative name that is taken
     ├── RegistryRefused        409  an administrative change that the state does not allow
+    ├── TooMany                429  more than one caller may ask in a time, or have open; when to come again
+    ├── TooSlow                408  the body did not come in time
+    ├── Busy                   503  the process has as much in hand as it may; nothing was accepted
     ├── LedgerAway             503  nothing can be accepted; try again
     ├── WireRefused            (start-up only) RabbitMQ is not set up as we need it
     └── SetupRefused           (start-up only) settings, keys or migrations are not as we need them
@@ -156,6 +159,18 @@ class AlreadyThere(BrokerError):
 
 class RegistryRefused(BrokerError):
     code, status = "registry", 409
+
+
+class TooMany(BrokerError):
+    code, status = "too-many", 429
+
+
+class TooSlow(BrokerError):
+    code, status = "too-slow", 408
+
+
+class Busy(BrokerError):
+    code, status = "busy", 503
 
 
 class LedgerAway(BrokerError):

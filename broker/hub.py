@@ -16,6 +16,7 @@ from broker.language.kinds import Language
 from broker.ledger import Ledger
 from broker.ledger import registry as ledger_registry
 from broker.ledger.wakes import Wakes
+from broker.limits import Limits
 from broker.members import Registry
 
 
@@ -61,6 +62,7 @@ class Hub:
     public_url: str
     now: clock.Clock = clock.now
     alarm: Alarm = field(default_factory=Alarm)
+    limits: Limits = field(default_factory=Limits)
     closing: bool = False
     """Set when the hub is told to stop: who waits for something is answered at once."""
     _registry: Registry | None = None

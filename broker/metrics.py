@@ -35,3 +35,4 @@ parked_queues = Gauge(
 )
 outbox = Gauge("tidewaiter_outbox", "Ready deliveries of amqp queues: what waits for RabbitMQ.", registry=registry)
 requests = Counter("tidewaiter_requests", "HTTP requests, by status class.", ["status"], registry=registry)
+limited = Counter("tidewaiter_limited", "Requests turned away by a limit, by rule.", ["rule"], registry=registry)

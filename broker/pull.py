@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -52,7 +53,8 @@ async def lease(
     """Lease up to `limit` deliveries in sequence order; wait up to `wait_seconds` for the first one."""
     queue = await leasable(hub, queue_name, caller, limit=limit, lease_seconds=lease_seconds, wait_seconds=wait_seconds)
     deadline = asyncio.get_running_loop().time() + wait_seconds
-    with hub.wakes.listening(queue.id) as waiter:
+    seat = hub.limits.seats.one(caller.owner) if wait_seconds else nullcontext()
+    with seat, hub.wakes.listening(queue.id) as waiter:
         while True:
             waiter.clear()
             leased, again_seconds = await lease_once(hub, caller, queue, limit, lease_seconds, ledger.new_token())

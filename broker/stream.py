@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,10 @@ class Stream:
 async def open_stream(
     hub: Hub, caller: Caller, queue_name: str, *, limit: int, lease_seconds: int, last_event_id: str | None
 ) -> Stream:
-    """Raises Invalid, NotFound, RegistryRefused, TokenRefused: before anything is sent."""
+    """Raises Invalid, NotFound, RegistryRefused, TokenRefused, TooMany: before anything is sent."""
     queue = await leasable(hub, queue_name, caller, limit=limit, lease_seconds=lease_seconds)
+    with hub.limits.seats.one(caller.owner):
+        pass
     name = MARK + secrets.token_hex(8)[1:]
     if last_event_id is not None:
         await _resume(hub, caller, queue, last_event_id)
@@ -67,8 +70,15 @@ async def _resume(hub: Hub, caller: Caller, queue: Subscription, last_event_id: 
             touch(c, [queue.id])
 
 
-async def deliveries(stream: Stream) -> AsyncIterator[dict[str, Any] | None]:
+async def deliveries(stream: Stream) -> AsyncGenerator[dict[str, Any] | None, None]:
     """Deliveries as `pull.lease` shows them; None for a heartbeat. Raises what ends it: TokenRefused, LedgerAway ..."""
+    with stream.hub.limits.seats.one(stream.caller.owner):
+        async with aclosing(_deliveries(stream)) as found:
+            async for one in found:
+                yield one
+
+
+async def _deliveries(stream: Stream) -> AsyncGenerator[dict[str, Any] | None, None]:
     hub, loop = stream.hub, asyncio.get_running_loop()
     turn = unsettled = 0
     silent_since = loop.time()

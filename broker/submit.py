@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from sqlalchemy import insert
 
 from broker import jws, metrics, verify
 from broker.accept import Accepted, Batch, Outcome, Prepared, known_outcome
-from broker.errors import BrokerError, Conflict, KeyRefused
+from broker.errors import BrokerError, Conflict, KeyRefused, TooMany
 from broker.hub import Hub
 from broker.ledger import messages as ledger_messages
 from broker.ledger import tables as t
@@ -36,10 +37,16 @@ MAX_TOGETHER = 500
 async def accept_batch(
     hub: Hub, committer: GroupCommit, tokens: Sequence[bytes], traceparent: str | None = None
 ) -> list[Outcome]:
-    """Outcomes in the order of `tokens`; a bad one never sinks a good one. Raises LedgerAway (nothing was accepted
-    that was not answered before)."""
+    """Outcomes in the order of `tokens`; a bad one never sinks a good one. Raises Busy (nothing was looked at),
+    LedgerAway (nothing was accepted that was not answered before)."""
+    with hub.limits.messages_in_hand.held(len(tokens)):
+        return await _accept(hub, committer, tokens, traceparent)
+
+
+async def _accept(hub: Hub, committer: GroupCommit, tokens: Sequence[bytes], traceparent: str | None) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     signed, others = await _believe(hub, tokens, outcomes)
+    _within_rates(hub, signed, outcomes)
     prepared = await _read(hub, signed, outcomes, traceparent)
     if prepared:
         done = await committer.commit(list(prepared.values()))
@@ -71,6 +78,21 @@ async def _believe(
         if number % CHUNK == CHUNK - 1:
             await asyncio.sleep(0)
     return signed, others
+
+
+def _within_rates(hub: Hub, signed: dict[int, verify.Signed], outcomes: dict[int, Outcome]) -> None:
+    """Who signs more than its rate is told when to come again. It is the first thing that can be counted against a
+    member, and the last before the ledger is asked; such a refusal is not kept."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, one in signed.items():
+        numbers[one.originator].append(number)
+    for originator, mine in numbers.items():
+        try:
+            hub.limits.messages.take(originator, len(mine), time.monotonic())
+        except TooMany as refused:
+            for number in mine:
+                outcomes[number] = refused
+                del signed[number]
 
 
 async def _read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 
 from broker import tokens
 from broker.api import bodies, problems
+from broker.api.bodies import hub_of
 from broker.errors import BrokerError, Fault, Invalid, ScopeRefused, TokenRefused, quote
 from broker.hub import Hub
 from broker.ledger import tables as t
@@ -24,16 +26,12 @@ CACHE_TOKENS = 10_000
 router = APIRouter()
 
 
-def hub_of(request: Request) -> Hub:
-    hub: Hub = request.app.state.hub
-    return hub
-
-
 TheHub = Annotated[Hub, Depends(hub_of)]
 
 
 def require(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency: the Caller behind `Authorization: Bearer`, of exactly this scope. Raises TokenRefused, ScopeRefused.
+    """A dependency: the Caller behind `Authorization: Bearer`, of exactly this scope. Raises TokenRefused, ScopeRefused,
+    TooMany.
 
     A signature is checked once; key, member and expiry are checked at every call against the present registry.
     """
@@ -55,6 +53,7 @@ def require(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
             found.check(await hub.registry(c), now)
         if found.scope != scope:
             raise ScopeRefused(Fault("/scope", "scope-of-door", found=found.scope, allowed=(scope,)))
+        hub.limits.calls.take(found.owner, 1, time.monotonic())
         return found
 
     return caller
@@ -96,6 +95,7 @@ async def _grant(hub: Hub, form: dict[str, str]) -> tuple[str, Scope]:
     assertion = tokens.read_assertion(
         form.get("client_assertion", "").encode("ascii", "replace"), registry, hub.public_url, now
     )
+    hub.limits.tokens.take(assertion.owner, 1, time.monotonic())
     if form.get("client_id", assertion.owner) != assertion.owner:
         raise TokenRefused(Fault("/client_id", "iss-is-sub"))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -10,11 +11,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from broker import strictjson
-from broker.errors import Fault, Invalid, Malformed, TooLarge, WrongMediaType, quote
+from broker.errors import Fault, Invalid, Malformed, TooLarge, TooSlow, WrongMediaType, quote
+from broker.hub import Hub
 from broker.language.schema import json_type
 
 MAX_JSON_BYTES = 1_048_576
 MAX_FORM_BYTES = 16_384
+BODY_SECONDS = 120
+"""10 MB over a line of one megabit a second, and a little."""
+OCTETS = "tidewaiter.octets"
+"""Of the scope: how many octets this request has in hand."""
 
 
 class Body(BaseModel):
@@ -27,18 +33,33 @@ Model = TypeVar("Model", bound=Body)
 
 
 async def read(request: Request, max_bytes: int) -> bytes:
-    """The body. Raises TooLarge from its announced length, or as soon as more than `max_bytes` have come."""
+    """The body. Raises TooLarge from its announced length, or as soon as more than `max_bytes` have come; Busy; TooSlow.
+
+    Its octets count as in hand until the request is answered (`middleware`).
+    """
     too_large = TooLarge(Fault("", "too-large", allowed=(str(max_bytes),)))
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > max_bytes):
         raise too_large
+    room = int(announced) if announced.isascii() and announced.isdigit() else max_bytes
+    hub_of(request).limits.octets_in_hand.take(room)
+    request.scope[OCTETS] = request.scope.get(OCTETS, 0) + room
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise too_large
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        raise TooSlow(Fault("", "body-seconds", allowed=(str(BODY_SECONDS),))) from None
     return b"".join(chunks)
+
+
+def hub_of(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
 
 
 def media_type(request: Request, *allowed: str) -> str:

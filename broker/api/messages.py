@@ -13,7 +13,8 @@ from starlette.responses import Response
 from broker import acknowledge, check, jws, read, strictjson
 from broker.accept import Accepted, Outcome
 from broker.api import bodies, problems
-from broker.api.auth import Member, TheHub, hub_of
+from broker.api.auth import Member, TheHub
+from broker.api.bodies import hub_of
 from broker.errors import BrokerError, Fault, Invalid, Malformed, TooLarge
 from broker.ledger.messages import Listing
 from broker.submit import accept_batch

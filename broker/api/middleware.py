@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import metrics
 from broker.api import problems
+from broker.api.bodies import OCTETS
 from broker.errors import Fault, NotFound
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -63,3 +64,6 @@ class Around:
             if started:
                 raise
             await problems.unforeseen(Request(scope), error)(scope, receive, send_with_headers)
+        finally:
+            if OCTETS in scope:
+                scope["app"].state.hub.limits.octets_in_hand.give(scope[OCTETS])

@@ -15,8 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from broker import phrases
-from broker.errors import BrokerError, Fault, Invalid, NotAllowed, NotFound, TokenRefused
+from broker import metrics, phrases
+from broker.errors import BrokerError, Busy, Fault, Invalid, NotAllowed, NotFound, TokenRefused, TooMany, TooSlow
 from broker.logs import log
 
 TYPE = "urn:tidewaiter:problem:"
@@ -55,6 +55,8 @@ def problem_object(error: BrokerError, language: str) -> dict[str, Any]:
     if error.faults:
         problem["errors"] = [fault_object(fault, language) for fault in error.faults]
         problem["detail"] = problem["errors"][0]["detail"]
+    if error.retry_after_seconds is not None:
+        problem["retry_after"] = error.retry_after_seconds
     return problem | dict(error.extra)
 
 
@@ -79,6 +81,8 @@ def answer(request: Request, value: Any, status: int = 200, headers: Mapping[str
 def problem(request: Request, error: BrokerError) -> Response:
     language = language_of(request)
     headers = {"content-language": language}
+    if isinstance(error, TooMany | Busy | TooSlow):
+        metrics.limited.labels(error.rule).inc()
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
     if isinstance(error, TokenRefused):
@@ -92,7 +96,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(BrokerError)
     async def _(request: Request, error: BrokerError) -> Response:
-        if error.status >= 500:
+        if error.status >= 500 and not isinstance(error, Busy):  # counted: a log would only add to the load
             log.error("request.failed", code=error.code, detail=error.detail, path=request.url.path)
         return problem(request, error)
 
