@@ -1,0 +1,1 @@
+"""How fast, beside a floor: `python -m tests.bench` (see `__main__`)."""
