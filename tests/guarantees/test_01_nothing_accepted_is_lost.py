@@ -24,11 +24,14 @@ import aio_pika
 import httpx2
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import jws, relay
+from broker import jws, relay, submit
 from broker.errors import LedgerAway
 from broker.ledger import Ledger
 from broker.ledger import tables as t
+from broker.ledger.wakes import RELAYS
 from broker.rabbit import dead_letters, member_queue
 from broker.rabbit.management import Management
 from tests import engines
@@ -267,6 +270,11 @@ def away(why: str) -> LedgerAway:
     return LedgerAway(detail=why)
 
 
+def broken(why: str) -> OperationalError:
+    """What a statement says whose connection has gone."""
+    return OperationalError(why, None, Exception(why))
+
+
 class FaultyLedger(Ledger):
     """The ledger, whose transactions may fail to begin, or to answer after the commit."""
 
@@ -285,11 +293,13 @@ class FaultyLedger(Ledger):
                 yield c
 
 
-def fail_at(patch: pytest.MonkeyPatch, owner: Any, method: str, name: str) -> None:
+def fail_at(
+    patch: pytest.MonkeyPatch, owner: Any, method: str, name: str, error: Callable[[str], Exception] = ConnectionError
+) -> None:
     original = getattr(owner, method)
 
     async def wrapped(*args: Any, **options: Any) -> Any:
-        with FaultyLedger.faults.around(name, ConnectionError):
+        with FaultyLedger.faults.around(name, error):
             return await original(*args, **options)
 
     patch.setattr(owner, method, wrapped)
@@ -400,6 +410,100 @@ async def test_every_await_of_a_drain_may_fail(
     for number, (at, after) in enumerate(places(calls), start=1):
         FaultyLedger.faults = Faults(at, after)
         await once(number)
+
+
+async def test_every_await_of_an_accept_may_fail(here: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks, look-ups, inserts, commit: whichever fails, on either side of its effect, there is a receipt for what is
+    recorded with all its deliveries, and nothing at all of the rest; posting again ends the doubt."""
+    FaultyLedger.faults = Faults()
+    here.hub.ledger = FaultyLedger(**vars(here.hub.ledger))
+    fail_at(monkeypatch, AsyncConnection, "execute", "statement", broken)
+    watch(monkeypatch, submit, "_transaction")
+    await here.enrol("CL", "PE", "AR")
+    await here.subscribe("PE", "all")
+    seen: list[list[str]] = []
+
+    async def once(number: int) -> tuple[list[int], list[int]]:
+        """Post a message and its amendment in one batch: (how many have a receipt, how many are recorded)."""
+        first, second = (f"x{number}-{n}" for n in (1, 2))
+        release = to("PE", "AR")
+        payloads = [
+            here.payload("CL", first, release),
+            here.payload("CL", second, release, supersedes=f"CL:{first}"),
+        ]
+        body = "\n".join(json.dumps(here.sign(payload)) for payload in payloads)
+        statuses: list[list[int]] = []
+        for _ in range(2):
+            answer = await here.http.post(
+                "/v1/messages/batch", content=body, headers={"content-type": "application/x-ndjson"}
+            )
+            if answer.status_code != 200:
+                assert (answer.status_code, answer.json()["code"]) == (503, "ledger-away")
+                statuses.append([503, 503])
+            else:
+                statuses.append([json.loads(line)["status"] for line in answer.text.splitlines()])
+            seen.append(FaultyLedger.faults.seen)
+            FaultyLedger.faults = Faults()
+        m, d = t.messages.c, t.deliveries.c
+        async with here.hub.ledger.reading() as c:
+            ids = (await c.execute(select(m.position).where(m.id.in_([first, second])))).scalars().all()
+            deliveries = (await c.execute(select(d.queue).where(d.position.in_(ids)))).all()
+        assert len(ids) == 2
+        assert len(deliveries) == 4, "two to PE, two to AR's inbox"
+        return statuses[0], statuses[1]
+
+    assert await once(0) == ([201, 201], [200, 200])
+    seen.clear()
+    await once(1)  # the registry is at hand now
+    calls = seen[0]
+    assert calls.count("commit") == 1
+    assert calls.count("statement") > 15
+    for number, (at, after) in enumerate(places(calls), start=2):
+        FaultyLedger.faults = Faults(at, after)
+        first, second = await once(number)
+        assert first == [503, 503]
+        assert second == ([200, 200] if (calls[at - 1], after) == ("commit", True) else [201, 201]), calls[at - 1]
+    for member, queue in (("PE", "all"), ("AR", "inbox")):
+        sequences = [row["sequence"] for row in await here.index(member, queue)]
+        assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def test_every_await_of_a_relays_round_may_fail(
+    fragile: Region, rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saying that one lives, taking queues, burying a dead relay, closing a barred member's connections: whichever
+    fails, on either side of its effect, the queue is held again by one relay, and what is accepted arrives."""
+    watch(monkeypatch, relay._Session, "_go_round")
+    watch(monkeypatch, relay._Session, "_close_barred")
+    fail_at(monkeypatch, Management, "close_named", "bury")
+    name = await amqp_queue(fragile, "PE")
+    async with collecting(fragile, rabbit, "PE", name) as collector:
+
+        async def once(number: int) -> None:
+            """A dead relay is there, and an order to close."""
+            async with fragile.hub.ledger.writing.begin() as c:
+                await c.execute(t.relays.insert().values(until=t.EPOCH))
+                await c.execute(t.closings.insert().values(member="PE", reason="key-revoked", at=fragile.clock()))
+            fragile.hub.wakes.wake([RELAYS])
+
+            async def settled() -> bool:
+                async with fragile.hub.ledger.reading() as c:
+                    dead = (await c.execute(select(t.relays).where(t.relays.c.until == t.EPOCH))).first()
+                    return dead is None and (await c.execute(select(t.closings))).first() is None
+
+            await until(settled)
+            await collector.has({await fragile.send("CL", f"round{number}", to("PE"))})
+
+        monkeypatch.setattr(relay, "CLOSE_AGAIN_SECONDS", 0)
+        await once(0)
+        FaultyLedger.faults = Faults(at=10**9)
+        await once(1)
+        calls = FaultyLedger.faults.seen
+        assert {"commit", "read", "bury", "close"} <= set(calls)
+        first = calls.index("bury") + 4
+        for number, (at, after) in enumerate(places(calls[:first]), start=2):
+            FaultyLedger.faults = Faults(at, after)
+            await once(number)
 
 
 async def leave(r: Region, group: str) -> None:
