@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo run demo-real test lint unit lock clean
+.PHONY: help demo run demo-real test torture bench lint unit lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,12 @@ demo-real: .venv/dev ## 8,413 real alerts through HTTP to the recipients that th
 
 test: .venv/dev lint ## everything that proves the project (under 5 minutes)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+torture: .venv/dev ## 100,000 messages while everything is killed, cut, filled and stopped (about an hour)
+	@$(BIN)/python -m tests.torture --messages 100000
+
+bench: .venv/dev ## posts, deliveries and pulls of a real hub beside a floor, compared with the last time (minutes)
+	@$(BIN)/python -m tests.bench
 
 lint: .venv/dev ## style, types, import contracts
 	@$(BIN)/ruff check --quiet broker adapters tests && $(BIN)/ruff format --check --quiet broker adapters tests

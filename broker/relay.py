@@ -49,6 +49,8 @@ class Relay:
     """Queues of this relay that failed and are left alone for a while."""
     proved: bool = False
     """RabbitMQ was found set up as wanted; from then on it may be away, but it is not refused."""
+    former: set[int] = field(default_factory=set)
+    """Numbers that this relay had before it lost RabbitMQ."""
     stopping: bool = False
 
     async def run(self) -> None:
@@ -101,6 +103,7 @@ class _Session:
         self.number = 0
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.leaving: set[str] = set()
+        self.went_round_at = float("-inf")
 
     async def run(self, management: Management) -> None:
         async with self.hub.ledger.accepting() as c:
@@ -118,6 +121,8 @@ class _Session:
                 raise startup.login_refused(self.relay.amqp_url) from None
             raise
         finally:
+            if self.connected:
+                self.relay.former.add(self.number)
             with suppress(LedgerAway):
                 async with self.hub.ledger.accepting() as c:
                     await (relays.die if self.connected and not clean else relays.resign)(c, self.number)
@@ -175,8 +180,11 @@ class _Session:
             self.leaving.discard(queue)
             self.tasks[queue] = group.create_task(self._serve(queue))
         self._leave(standing.surplus)
+        steady = loop_seconds() - self.went_round_at < 2 * ROUND_SECONDS
+        self.went_round_at = loop_seconds()
         for number in standing.dead:
-            await self._bury(number)
+            if steady or number in self.relay.former:  # else it may be the ledger that was away, for all of us
+                await self._bury(number)
 
     async def _bury(self, number: int) -> None:
         """Nothing that a dead, or merely slow, relay still sends may reach a queue that another one holds."""
@@ -188,6 +196,7 @@ class _Session:
         async with self.hub.ledger.accepting() as c:
             if await relays.bury(c, number):
                 log.warning("relay.buried", relay=number)
+                self.relay.former.discard(number)
 
     def _leave(self, queues: Iterable[str]) -> None:
         for queue in queues:
@@ -262,8 +271,8 @@ class _Session:
 
     async def _leave_alone(self, queue: MemberQueue, woken: Waiter, seconds: float) -> None:
         """Wait, but not if the queue is to be drained or removed: whoever lost a right may be reading it."""
-        began, closing = asyncio.get_running_loop().time(), queue.must_close
-        while (left := began + seconds - asyncio.get_running_loop().time()) > 0 and queue.id not in self.leaving:
+        began, closing = loop_seconds(), queue.must_close
+        while (left := began + seconds - loop_seconds()) > 0 and queue.id not in self.leaving:
             woken.clear()
             if not await woken.wait(left) or closing:
                 continue
@@ -271,6 +280,10 @@ class _Session:
                 await queue.look()
             if queue.must_close:
                 return
+
+
+def loop_seconds() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def relay_name(number: int) -> str:
