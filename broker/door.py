@@ -182,7 +182,9 @@ class Door:
                             last, failures = event.id, 0
                             yield said
             except Problem as problem:
-                over = ended and problem.status == 401  # its token is; whether there is another is told by who gives them
+                over = (
+                    ended and problem.status == 401
+                )  # its token is; whether there is another is told by who gives them
                 if problem.status not in FOR_THE_MOMENT and not over:
                     raise
                 at_least = problem.retry_after_seconds or 0

@@ -1,4 +1,4 @@
-"""Receiving: one lease (`pull`), a queue for good over AMQP (`consume`), and the member that echoes (`echo`)."""
+"""Receiving: one lease (`pull`), a queue for good over AMQP or HTTPS (`consume`), and the member that echoes (`echo`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,12 @@ Amqp = Annotated[
     str | None,
     typer.Option(
         "--amqp-url", envvar="TIDEWAITER_AMQP", help="amqps://host, for a queue of delivery amqp; or TIDEWAITER_AMQP."
+    ),
+]
+Stream = Annotated[
+    bool,
+    typer.Option(
+        "--stream", help="Over HTTPS by one request that stays open; of itself where the queue's delivery is stream."
     ),
 ]
 Acknowledge = Annotated[str | None, typer.Option("--acknowledge", help="Sign an acknowledgement: received, read ...")]
@@ -58,6 +64,25 @@ async def work_off(
             note(f"{clean(error)}: trying again")
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
             pause = min(2 * pause, AWAY_SECONDS[1])
+
+
+async def follow(
+    client: Client, queue: str, handle: Callable[[Delivery], Awaitable[dict[str, Any]]], *, lease_seconds: int = 120
+) -> None:
+    """Have the queue streamed, and handle and settle each delivery as it comes, for ever."""
+    from contextlib import aclosing
+
+    from broker.door import Unreachable
+
+    def told(text: str) -> None:
+        note(f"{clean(text)}: trying again")
+
+    async with aclosing(client.stream(queue, BATCH, lease_seconds, told=told)) as deliveries:
+        async for delivery in deliveries:
+            try:
+                await settle(client, queue, [await handle(delivery)])
+            except Unreachable as error:
+                note(f"{clean(error)}: {clean(delivery.delivery_id)} comes again when its lease ends")
 
 
 async def settle(client: Client, queue: str, settlements: Sequence[dict[str, Any]]) -> bool:
@@ -162,13 +187,18 @@ def _flush() -> None:
     sys.stdout.flush()  # what was printed is out before anything is settled
 
 
-async def wire_of(client: Client, queue: str, amqp_url: str | None) -> str | None:
-    """Where to consume a queue of delivery amqp; None for one that is leased over HTTPS. Raises Usage."""
-    if not any(own["name"] == queue and own.get("amqp_name") for own in await client.queues()):
-        return None
-    if amqp_url is None:
-        raise options.Usage(f"{queue} is a queue in RabbitMQ: give its address with --amqp-url.")
-    return amqp_url
+async def way_of(
+    client: Client, queue: str, amqp_url: str | None, *, stream: bool, once: bool
+) -> tuple[Literal["amqp", "stream", "lease"], str]:
+    """How a queue is received, and where its RabbitMQ is. Raises Usage."""
+    if stream and once:
+        raise options.Usage("--stream does not end: --once goes with leases alone.")
+    own = next((one for one in await client.queues() if one["name"] == queue), {})
+    if own.get("amqp_name"):
+        if amqp_url is None:
+            raise options.Usage(f"{queue} is a queue in RabbitMQ: give its address with --amqp-url.")
+        return "amqp", amqp_url
+    return ("stream" if stream or (own.get("delivery") == "stream" and not once) else "lease"), ""
 
 
 async def over_amqp(
@@ -210,6 +240,7 @@ def consume(
     acknowledge: Acknowledge = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Over AMQP, stop after so many.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Over HTTPS, stop when the queue is empty.")] = False,
+    stream: Stream = False,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """Print each verified delivery as one line of JSON, then settle it. Runs until stopped, over AMQP or HTTPS."""
@@ -253,11 +284,13 @@ def consume(
                 )
                 return "accept"
 
-            broker = await wire_of(client, queue, amqp_url)
-            if broker is None:
-                await work_off(client, queue, leased, once=once)
-            else:
+            way, broker = await way_of(client, queue, amqp_url, stream=stream, once=once)
+            if way == "amqp":
                 await over_amqp(client, broker, queue, consumed, acknowledge, limit)
+            elif way == "stream":
+                await follow(client, queue, leased)
+            else:
+                await work_off(client, queue, leased, once=once)
 
     options.run(work())
 

@@ -17,7 +17,7 @@ Filter = Annotated[
 def subscribe(
     name: str,
     wanted: Filter = "{}",
-    delivery: Annotated[str | None, typer.Option("--delivery", help="amqp or pull; by default as the hub is set up.")] = None,
+    delivery: Annotated[str | None, typer.Option("--delivery", help="amqp, pull or stream; by default as the hub is set up.")] = None,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """Subscribe: a filter, and a queue of what it matches from now on. A name that is there gets the new filter."""

@@ -84,6 +84,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Stop when the queue is empty.")] = False,
     acknowledge: Annotated[str | None, typer.Option("--acknowledge", help="Sign an acknowledgement: received, read ...")] = None,
     amqp_url: receiving.Amqp = None,
+    stream: receiving.Stream = False,
     language: Annotated[str | None, typer.Option("--language", help="Of the pages: en or es.")] = None,
     lease_seconds: Annotated[int, typer.Option("--lease-seconds", min=1, help="For writing twenty messages.")] = 120,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
@@ -124,11 +125,13 @@ def watch(
                 note(f"{delivery.delivery_id}: {clean(why)}")
                 return release(delivery, receiving.LATER_SECONDS) if outcome == "release" else reject(delivery, why)
 
-            broker = await receiving.wire_of(client, queue, amqp_url)
-            if broker is None:
-                await receiving.work_off(client, queue, leased, once=once, lease_seconds=lease_seconds)
-            else:
+            way, broker = await receiving.way_of(client, queue, amqp_url, stream=stream, once=once)
+            if way == "amqp":
                 await _consume(client, broker, queue, one, acknowledge)
+            elif way == "stream":
+                await receiving.follow(client, queue, leased, lease_seconds=lease_seconds)
+            else:
+                await receiving.work_off(client, queue, leased, once=once, lease_seconds=lease_seconds)
 
     options.run(work())
     answer({"kept": kept}, f"{len(kept)} messages in {into}", as_json)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from urllib.parse import parse_qs
 
 import httpx2
@@ -14,6 +15,7 @@ from broker import jws, keyfiles
 from broker.client import BATCH_LINES, Client, Problem, Unreachable, _batches, sign
 from broker.consume import Seen, with_login
 from broker.errors import SetupRefused
+from broker.sse import MAX_EVENT_BYTES, Event, NotEvents, Reader
 
 KEY = keyfiles.generate()
 Answer = Callable[[httpx2.Request], httpx2.Response]
@@ -164,6 +166,113 @@ async def test_a_batch_is_answered_line_by_line_in_order() -> None:
         posted = await client.post_batch(["a", "b" * 300_000, "c"])
 
     assert [p.problem.code for p in posted if p.problem] == ["a", "too-large", "c"]
+
+
+def delivery(number: int) -> dict[str, object]:
+    """As the hub shows a lease, a member that this client does not know included."""
+    return {"delivery_id": f"q-{number}", "lease_id": f"s.{number}", "lease_until": "2026-11-22T00:00:00.000Z",
+            "sequence": number, "round": 1, "count": 1, "duties": ["information"], "rule": "to", "later": "more",
+            "accepted_at": "2026-11-22T00:00:00.000Z", "message": "a.b.\u2028c"}  # fmt: skip
+
+
+def streaming(*events: bytes, breaks: bool = False) -> httpx2.Response:
+    """A stream that sends these and ends, or is cut."""
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"retry: 0\n\n: ping\n\n"
+        for event in events:
+            yield event
+        if breaks:
+            raise httpx2.ReadError("cut")
+
+    return httpx2.Response(200, content=content(), headers={"content-type": "text/event-stream; charset=utf-8"})
+
+
+def event(number: int) -> bytes:
+    data = json.dumps(delivery(number), ensure_ascii=False)
+    return f"event: delivery\ndata: {data}\nid: s.{number}\n\n".encode()
+
+
+def end(status: int, code: str) -> bytes:
+    return f"event: end\ndata: {json.dumps({'status': status, 'code': code})}\n\n".encode()
+
+
+async def streamed(hub: Hub, count: int) -> tuple[list[int], list[str]]:
+    """The sequences of so many deliveries, and what was told meanwhile."""
+    told: list[str] = []
+    found = []
+    async with client_of(hub) as client, aclosing(client.stream("my queue", 5, 60, told=told.append)) as deliveries:
+        async for one in deliveries:
+            found.append(one.sequence)
+            assert one.message == "a.b.\u2028c"
+            if len(found) == count:
+                break
+    return found, told
+
+
+async def test_a_stream_goes_on_after_the_last_delivery_that_it_gave_out() -> None:
+    """Cut, ended and refused for the moment: each time with a fresh token, after what was yielded last."""
+    answers = iter(
+        (
+            lambda: problem(503, "busy"),
+            lambda: streaming(event(1), event(2), event(3)[:40], breaks=True),
+            lambda: streaming(event(3)),
+            lambda: streaming(end(401, "token")),
+            lambda: streaming(end(503, "ledger-away")),
+            lambda: streaming(b"event: delivery\ndata: nonsense\n\n"),
+            lambda: httpx2.Response(200, text="<html>"),
+            lambda: streaming(event(4)),
+        )
+    )
+    hub = Hub(lambda request: next(answers)())
+    found, told = await streamed(hub, 4)
+
+    assert found == [1, 2, 3, 4]
+    assert [call.headers.get("last-event-id") for call in hub.calls] == [None, None, "s.2"] + ["s.3"] * 5
+    assert [call.headers["authorization"] for call in hub.calls] == [f"Bearer token-{n}" for n in range(1, 9)]
+    assert {str(call.url).partition("1:1")[2] for call in hub.calls} == {
+        "/v1/queues/my%20queue/stream?limit=5&lease_seconds=60"
+    }
+    assert [line.partition("http://127.0.0.1:1")[2] or line for line in told] == [
+        "503 busy: no", ": cut", "503 ledger-away: HTTP 503", "/v1/queues/my%20queue/stream does not stream as a hub does",
+        "/v1/queues/my%20queue/stream does not answer with a stream: is this a hub?",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "refusal", [problem(404, "not-found"), problem(401, "token"), streaming(event(1), end(404, "not-found"))]
+)
+async def test_a_stream_ends_with_a_refusal(refusal: httpx2.Response) -> None:
+    """That it cannot be had is told at once, whether it had begun or not."""
+    hub = Hub(lambda request: refusal)
+    with pytest.raises(Problem):
+        await streamed(hub, 2)
+
+    assert len(hub.calls) == 1
+
+
+def test_events_are_read_as_the_standard_says() -> None:
+    """Any line end, in pieces of any size; only what has data is an event."""
+    octets = (
+        "retry: 1500\r\n\r\n:a comment\n\nevent: x\ndata: one\r\ndata:two\u2028\x85\nid: 7\n\n"
+        "event: no-data\n\rdata\r\rdata: cut"
+    ).encode()
+    expected = [Event("x", "one\ntwo\u2028\x85", "7"), Event("message", "", "")]
+    for size in (1, 2, 3, 7, len(octets)):
+        reader = Reader()
+        pieces = [octets[start : start + size] for start in range(0, len(octets), size)]
+
+        assert [found for piece in pieces for found in reader.feed(piece)] == expected
+        assert reader.retry_seconds == 1.5
+
+
+def test_what_never_becomes_an_event_is_not_kept() -> None:
+    reader = Reader()
+    line = b"data: " + b"x" * (MAX_EVENT_BYTES // 4) + b"\n"
+    for _ in range(3):
+        assert reader.feed(line) == []
+    with pytest.raises(NotEvents):
+        reader.feed(line)
 
 
 def test_seen_is_bounded() -> None:
