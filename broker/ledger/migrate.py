@@ -1,21 +1,44 @@
-"""Migrations (Alembic), shipped with the package. One way only: forward."""
+"""Migrations (Alembic), shipped with the package. One way only: forward, under load.
+
+The rule, for every migration: it adds (tables, columns that may be left out, indexes). What the release before writes
+and reads goes on working, so that its processes serve on until they are stopped; only their next start is refused. What
+nobody uses any more is taken away one release later.
+
+On PostgreSQL a migration never keeps others waiting: it asks for its locks for LOCK_SECONDS at a time, and stands back in
+between. Each revision is a transaction of its own; an index of a table that grows is built outside of it (`add_index`).
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Index, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 
-from broker.errors import BrokerError, Fault, SetupRefused
-from broker.ledger.core import Ledger, open_ledger
+from broker.errors import BrokerError, Fault, LedgerAway, SetupRefused
+from broker.ledger.core import BUSY_SECONDS, Ledger, away, open_ledger
 
 FOLDER = Path(__file__).parent / "migrations"
+MIGRATIONS_LOCK = 0x7469_6467
+"""Key of the PostgreSQL advisory lock: one at a time migrates."""
+LOCK_SECONDS = 0.5
+"""Longest wait for a lock in one try. Whoever needs what we ask for stands in line behind us for so long at most. Below
+PostgreSQL's `deadlock_timeout` (1 s): where two wait for each other it is we who give way, not the hub."""
+PAUSE_SECONDS = 1.0
+"""Between two tries: all that stood behind us gets through."""
+PATIENCE_SECONDS = 120.0
+_IN_THE_WAY = {"55P03", "40P01"}  # lock_not_available, deadlock_detected (PostgreSQL, appendix A)
 
 
 def _config() -> Config:
@@ -25,20 +48,89 @@ def _config() -> Config:
     return config
 
 
-async def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` to `revision`, in one transaction. Does nothing if it is there already."""
+class _InTheWay(Exception):
+    """Somebody holds a lock that a migration needs."""
 
-    def run(connection: Connection) -> None:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
 
+async def upgrade(url: str, revision: str = "head", *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Bring the database at `url` to `revision`. Does nothing if it is there already.
+
+    Raises LedgerAway: it does not answer, or others were in the way for `patience_seconds`. What it has reached is a
+    whole revision; run it again.
+    """
+    deadline = time.monotonic() + patience_seconds
     ledger = open_ledger(url)
     try:
-        async with ledger.writing.begin() as c:
-            await c.run_sync(run)
+        while True:
+            try:
+                async with _connection(ledger) as c:
+                    await c.run_sync(_run, revision)
+                return
+            except _InTheWay:
+                if time.monotonic() > deadline:
+                    raise LedgerAway(detail=await _who_is_in_the_way(ledger)) from None
+            await asyncio.sleep(PAUSE_SECONDS)
     finally:
         await ledger.close()
+
+
+@asynccontextmanager
+async def _connection(ledger: Ledger) -> AsyncIterator[AsyncConnection]:
+    """For one try. On SQLite inside one immediate transaction, on PostgreSQL outside of any."""
+    if ledger.is_sqlite:
+        async with away(), ledger.writing.begin() as c:
+            yield c
+        return
+    # a statement may take its time: an index of millions of rows
+    engine = create_async_engine(ledger.writing.url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+    async with away(), engine.connect() as c:
+        yield c
+
+
+def _run(connection: Connection, revision: str) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    try:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}"))
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATIONS_LOCK})  # ends with the session
+            connection.commit()
+        command.upgrade(config, revision)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _IN_THE_WAY:
+            raise _InTheWay from error
+        raise
+
+
+async def _who_is_in_the_way(ledger: Ledger) -> str:
+    oldest = (
+        "SELECT pid, application_name, state, xact_start FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 1"
+    )
+    async with _connection(ledger) as c:
+        row = (await c.execute(text(oldest))).first()
+    said = "The migration could not have its locks; what had been reached stands."
+    if row is None:
+        return said
+    name = f" ({row.application_name})" if row.application_name else ""
+    return f"{said} The oldest transaction is that of process {row.pid}{name}, {row.state}, since {row.xact_start}."
+
+
+def add_index(index: Index) -> None:
+    """For a migration: build an index of a table that grows without keeping anybody from writing.
+
+    Not inside a transaction, so it stands alone in its revision; begun anew if an earlier try broke off.
+    """
+    context = op.get_context()
+    if context.dialect.name != "postgresql":
+        index.create(op.get_bind(), checkfirst=True)
+        return
+    with context.autocommit_block():
+        op.execute("SET lock_timeout = 0")  # it waits for all who write, and lets them write
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
+        index.dialect_options["postgresql"]["concurrently"] = True
+        index.create(op.get_bind())
+        op.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
 
 
 @cache

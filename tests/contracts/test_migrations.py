@@ -21,6 +21,35 @@ def difference(connection: Connection) -> list[Any]:
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata))
 
 
+DEFINITIONS = {
+    "postgresql": """
+        SELECT 'index', i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
+            JOIN pg_class t ON t.oid = i.indrelid WHERE t.relnamespace = 'public'::regnamespace
+        UNION ALL SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
+            FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        UNION ALL SELECT 'column', attrelid::regclass || '.' || attname,
+            concat_ws(' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'NOT NULL' END, attidentity, attgenerated,
+                      pg_get_expr(adbin, adrelid), '--', col_description(attrelid, attnum))
+            FROM pg_attribute JOIN pg_class t ON t.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+            WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped
+        UNION ALL SELECT 'table', relname, obj_description(oid) FROM pg_class
+            WHERE relkind IN ('r', 'S', 'v') AND relnamespace = 'public'::regnamespace""",
+    "sqlite": """
+        SELECT type, name, sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL
+        UNION ALL SELECT 'column', t.name || '.' || c.name,
+            c.type || ' ' || c."notnull" || ' ' || coalesce(c.dflt_value, '') || ' ' || c.pk || ' ' || c.hidden
+            FROM sqlite_master t JOIN pragma_table_xinfo(t.name) c WHERE t.type = 'table'""",
+}
+"""What each database itself has written down: predicates and all, types to the last number, and comments."""
+
+
+def definitions(connection: Connection) -> list[tuple[str, ...]]:
+    rows = connection.execute(text(DEFINITIONS[connection.dialect.name]))
+    return sorted(
+        (kind, name, " ".join(str(said).split())) for kind, name, said in rows if "alembic_version" not in name
+    )
+
+
 def plain(described: Any) -> Any:
     """What SQLAlchemy found out, as plain values that can be compared."""
     if isinstance(described, dict):
@@ -61,17 +90,18 @@ async def test_migrated_and_created_are_the_same(ledger_url: str) -> None:
     ledger = open_ledger(ledger_url)
     try:
         async with ledger.writing.begin() as c:
-            migrated = await c.run_sync(everything)
+            migrated, written = await c.run_sync(everything), await c.run_sync(definitions)
             await c.execute(text("DROP TABLE alembic_version"))
             await c.run_sync(tables.metadata.drop_all)
             await c.run_sync(tables.metadata.create_all)
-            created = await c.run_sync(everything)
+            created, wanted = await c.run_sync(everything), await c.run_sync(definitions)
     finally:
         await ledger.close()
 
     assert migrated.keys() == created.keys()
     for name in created:
         assert migrated[name] == created[name]
+    assert written == wanted
 
 
 async def test_upgrading_again_changes_nothing(ledger_url: str) -> None:

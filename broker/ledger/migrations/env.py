@@ -1,4 +1,5 @@
-"""Run by Alembic: migrate over the connection that `migrate.upgrade` hands in."""
+"""Run by Alembic: migrate over the connection that `migrate.upgrade` hands in, each revision in a transaction of its own
+(on SQLite all in the one that is already open)."""
 
 from alembic import context
 
@@ -8,7 +9,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,
-    transaction_per_migration=False,
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()
