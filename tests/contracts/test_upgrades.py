@@ -113,7 +113,7 @@ async def test_a_migration_that_cannot_begin_says_who_is_in_the_way(postgres_url
     async with opened(postgres_url) as ledger, ledger.writing.connect() as report:
         await every_table(report)
         pid = (await report.execute(text("SELECT pg_backend_pid()"))).scalar_one()
-        with pytest.raises(LedgerAway) as blocked:  # noqa: PT012 - the time is the test's own
+        with pytest.raises(LedgerAway) as blocked:
             async with asyncio.timeout(60):
                 await migrate.upgrade(postgres_url, after, patience_seconds=0)
         assert f"process {pid}" in str(blocked.value)
