@@ -208,8 +208,9 @@ class Batch:
         """Promise 8: the correction's further deliveries, and member -> queues of who gets the notice instead.
 
         A correction goes to the very queues that carried an earlier version, whatever their filters say; an
-        amendment also to queues where one still waits, lest somebody gets the old version alone. The inbox takes it
-        where no queue of the member does. A withdrawal reaches every holder, entitled or not, suspended or not.
+        amendment also to queues where one still waits, lest somebody gets the old version alone: a suspended member,
+        for whom it is held, finds the notice behind it. The inbox takes it where no queue of the member does. A
+        withdrawal reaches every holder, entitled or not, suspended or not.
         """
         await ledger_messages.hold_still(self.c, target.chain, () if envelope.withdraws else rules)
         taken = {(r.member, r.queue) for r in recipients}
@@ -218,9 +219,10 @@ class Batch:
         notified: dict[str, list[str]] = {}
         for member, carried in sorted((await ledger_messages.carried(self.c, target.chain)).items()):
             allowed = envelope.withdraws is not None or member in rules
-            if not carried.is_holder and (envelope.withdraws or not allowed):
+            follows = envelope.withdraws is None and (allowed or self._held_back(envelope, member))
+            if not carried.is_holder and not follows:
                 continue
-            queues = carried.handed | carried.waiting if allowed and not envelope.withdraws else carried.handed
+            queues = carried.handed | carried.waiting if follows else carried.handed
             alive = sorted(queue for queue in queues if queue in self.registry.queues)
             if not alive and member in self.registry.inboxes and not (allowed and member in reached):
                 alive = [self.registry.inboxes[member].id]
@@ -231,6 +233,14 @@ class Batch:
             duties = entitlement.duties(member, envelope.release)
             further += [Recipient(q, member, rule, duties, None) for q in alive if (member, q) not in taken]
         return further, notified
+
+    def _held_back(self, envelope: Envelope, member: str) -> bool:
+        """The member is suspended, and would be entitled otherwise: what waits for it is handed over when it is back."""
+        if envelope.release is None or self.registry.is_active(member):
+            return False
+        originator = envelope.originator
+        rule = entitlement.would_admit(member, envelope.release, envelope.tlp, originator, self.registry, self.now)
+        return rule is not None
 
     async def _correct(self, envelope: Envelope, target: Known, position: int) -> None:
         await self.flush()

@@ -74,8 +74,17 @@ def admits(
     member_id: str, release: Release, tlp: str, originator: str, registry: Registry, now: datetime
 ) -> str | None:
     """The rule that admits one member now, or None. Used at acceptance and again at every hand-over."""
+    if not registry.is_active(member_id):
+        return None
+    return would_admit(member_id, release, tlp, originator, registry, now)
+
+
+def would_admit(
+    member_id: str, release: Release, tlp: str, originator: str, registry: Registry, now: datetime
+) -> str | None:
+    """`admits`, were the member active: what a suspended one may be handed when it comes back."""
     member = registry.members.get(member_id)
-    if member is None or not member.active or member_id in release.excepted:
+    if member is None or member_id in release.excepted:
         return None
     if member_id in release.to:
         return RULE_TO

@@ -269,8 +269,17 @@ def _amendment(
         if not queues and (member in _named(header) or _holds(member, header, chain)):
             queues = {INBOX}
         found |= {(member, queue, rule, duties(header, member)) for queue in queues}
-    barred = [member for member in world["members"] if member not in rules and _holds(member, header, chain)]
-    return found, {(member, queue) for member in barred for queue in _reached(member, world, chain)}
+    # Read: a suspended member, for whom an earlier version is held, is told like a holder, behind that version.
+    held = {m for m in world["members"] if m not in rules and _carrying(m, world, chain, "waiting")}
+    held &= entitled(header, _all_active(world)).keys()
+    barred = [m for m in world["members"] if m not in rules and (_holds(m, header, chain) or m in held)]
+    places = {(member, queue) for member in barred for queue in _reached(member, world, chain) if member not in held}
+    return found, places | {(m, q) for m in held for q in _carrying(m, world, chain, "handed", "waiting")}
+
+
+def _all_active(world: World) -> World:
+    members: dict[str, Member] = {m: {"type": it["type"], "state": "active"} for m, it in world["members"].items()}
+    return {**world, "members": members}
 
 
 def _withdrawal(header: Header, world: World, chain: Collection[Version]) -> tuple[set[Delivery], set[Place]]:

@@ -250,7 +250,8 @@ class Node:
 
     def _environment(self) -> Mapping[str, str]:
         """Nothing of the caller's RABBITMQ_* and ERL_* settings reaches the node."""
-        folder, erlang = self.folder, "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
+        folder, quiet = self.folder, "+sbwt none +sbwtdcpu none +sbwtdio none"  # do not wait busily: others work here
+        erlang = f"{quiet} -kernel inet_dist_use_interface {{127,0,0,1}} -start_epmd false"
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",

@@ -144,6 +144,24 @@ async def test_a_suspended_holder_gets_notice_and_withdrawal_when_it_is_back(her
     assert address_of(leased[2]["message"]) == withdrawal
 
 
+async def test_a_suspended_member_is_not_left_with_an_outdated_version(here: Region) -> None:
+    """What was held for it is handed over when it is back, with the notice that it is outdated; what the amendment
+    bars it from anyway it never sees."""
+    await four(here)
+    await here.send("CL", "v-1", to("AR"))
+    await here.send("CL", "n-1", to("AR", "PE"))
+    await administer.set_active(here.hub.ledger, "AR", False, here.clock())
+    await here.send("CL", "v-2", to("AR"), supersedes="CL:v-1")
+    await here.send("CL", "n-2", to("PE"), supersedes="CL:n-1")
+    await administer.set_active(here.hub.ledger, "AR", True, here.clock())
+    here._tokens.clear()
+
+    leased = await here.lease("AR", "one")
+
+    assert [(d["sequence"], d["rule"]) for d in leased] == [(1, "to"), (3, "notice")]
+    assert payload_of(leased[1]["message"])["body"]["about"] == "CL:v-1"
+
+
 async def test_a_queue_that_is_gone(sqlite_here: Region) -> None:
     """Where the subscription that carried the original was removed, the correction comes to the inbox."""
     here = sqlite_here
