@@ -47,7 +47,7 @@ async def behind(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
     url = f"https://localhost:{ports['https']}"
     questions = f"http://127.0.0.1:{ports['questions']}{AUTH_PATH}"
     async with private_rabbit(questions, extra_conf="proxy_protocol = true") as node:
-        listening = {"gateways": [hub_port], "unready": [hub_port], "relays": [hub_port],
+        listening = {"gateways": [hub_port], "unready": [hub_port], "answers": [hub_port],
                      "rabbitmq": [node.port], "management": [node.management_port]}  # fmt: skip
         async with front(folder, ports, listening) as f:
             wire = Wire(
