@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from broker import administer, clock, jws, keyfiles, upkeep
+from broker import administer, clock, jws, keyfiles, startup_checks, upkeep
 from broker.api import admin, auth, directory, health, messages, problems, queues
 from broker.api.middleware import Around
 from broker.api.protocol import Protocol
@@ -75,8 +75,9 @@ async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:
     """The hub with its ledger and key. Raises SetupRefused."""
     if not config.hub_key.exists():
         raise SetupRefused(Fault("/home", "no-hub-key", found=str(config.hub_key)))
-    ledger = await open_ledger_checked(config)
-    hub = Hub(ledger, load_language(), keyfiles.load(config.hub_key, None), config.public_url, now)
+    key = keyfiles.load(config.hub_key, None)
+    ledger = await startup_checks.open_proved(config.home, config.ledger_url, now)
+    hub = Hub(ledger, load_language(), key, config.public_url, now)
     hub.limits = Limits(config.messages_per_second)
     registry = await administer.snapshot(ledger)
     if jws.thumbprint(jws.public_jwk(hub.key)) not in registry.keys:

@@ -33,10 +33,11 @@ class Management:
     def __init__(self, url: str, amqp_url: str) -> None:
         """`url`: the API's base; user, password and virtual host are those of `amqp_url`."""
         parts = urlsplit(amqp_url)
-        self._vhost = quote(vhost_of(amqp_url), safe="")
+        self.user, self.vhost = unquote(parts.username or "guest"), vhost_of(amqp_url)
+        self._vhost = quote(self.vhost, safe="")
         self._client = httpx2.AsyncClient(
             base_url=url,
-            auth=(unquote(parts.username or "guest"), unquote(parts.password or "guest")),
+            auth=(self.user, unquote(parts.password or "guest")),
             timeout=TIMEOUT_SECONDS,
         )
 
@@ -63,6 +64,29 @@ class Management:
     def missing(self) -> WireRefused:
         """What is said when RabbitMQ is there and its management API is not."""
         return WireRefused(Fault("/rabbitmq_management_url", "no-management", found=str(self._client.base_url)))
+
+    async def permissions(self) -> dict[str, str]:
+        """`configure`, `write`, `read`: the user's own patterns in the virtual host; empty if it has none there."""
+        answer = await self._client.get(f"/api/permissions/{self._vhost}/{quote(self.user, safe='')}")
+        if answer.status_code == 404:
+            return {}
+        answer.raise_for_status()
+        found: dict[str, str] = answer.json()
+        return found
+
+    async def overview(self) -> dict[str, Any]:
+        """`rabbitmq_version` and much else."""
+        answer = await self._client.get("/api/overview")
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def nodes(self) -> list[Mapping[str, Any]]:
+        """Every node of the cluster: `name`, `running`, `mem_alarm`, `disk_free_alarm` ..."""
+        answer = await self._client.get("/api/nodes")
+        answer.raise_for_status()
+        found: list[Mapping[str, Any]] = answer.json()
+        return found
 
     async def arguments(self) -> dict[str, Mapping[str, Any]]:
         """name -> arguments of every queue in the virtual host."""

@@ -2,8 +2,9 @@
 
     1  it takes the hub's own user                         login-refused
     2  its management API answers, to an administrator     no-management, not-administrator
-    3  its HTTP authentication back end asks this hub      not-asked
-    4  `tw.dead` and the queues stand as wanted, and no policy says otherwise      queue-arguments
+    3  the user may declare, publish and consume           wire-rights
+    4  its HTTP authentication back end asks this hub      not-asked
+    5  `tw.dead` and the queues stand as wanted, and no policy says otherwise      queue-arguments
 
 A RabbitMQ that is away, or goes away meanwhile, is refused nothing: it is waited for.
 """
@@ -11,6 +12,7 @@ A RabbitMQ that is away, or goes away meanwhile, is refused nothing: it is waite
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -29,6 +31,10 @@ from broker.rabbit.access import PROBE
 from broker.rabbit.connections import Connections, opened
 from broker.rabbit.management import Management
 
+DEFAULT_EXCHANGE = "amq.default"
+"""What RabbitMQ calls the default exchange when it looks for rights."""
+ANY_QUEUE = "aMembersQueue-_0123456"
+"""A name as queues of members have it: 22 characters of base64url."""
 TRIES = 3
 """Looks at a management API that does not answer, a second apart, before it is taken for missing."""
 
@@ -49,9 +55,10 @@ def login_refused(amqp_url: str) -> WireRefused:
 async def prove(
     connections: Connections, management: Management, hub: Hub, amqp_url: str, queues: Iterable[str]
 ) -> None:
-    """Steps 2 to 4; `queues` are the names that should stand there. Raises WireRefused, or what says that it is away."""
+    """Steps 2 to 5; `queues` are the names that should stand there. Raises WireRefused, or what says that it is away."""
     await _managed(connections, management)
-    await _asked(hub, amqp_url)
+    permitted(management, await management.permissions(), queues)
+    await asked(hub, amqp_url)
     await _stands(connections, management, queues)
 
 
@@ -67,8 +74,25 @@ async def _managed(connections: Connections, management: Management) -> None:
     raise management.missing()
 
 
-async def _asked(hub: Hub, amqp_url: str) -> None:
-    """Step 3: have RabbitMQ ask about a stranger. This hub alone lets it in and then keeps it out of the virtual host."""
+def permitted(management: Management, patterns: Mapping[str, str], queues: Iterable[str]) -> None:
+    """Step 3: `patterns` are the user's, as the management API shows them; RabbitMQ looks for them in names."""
+    names = (topology.DEAD, ANY_QUEUE, *queues)
+    for right, needed in (("configure", names), ("write", (DEFAULT_EXCHANGE, topology.DEAD)), ("read", names)):
+        for name in needed:
+            if not _matches(patterns.get(right, ""), name):
+                more = {"right": right, "user": management.user, "vhost": management.vhost}
+                raise WireRefused(Fault("/amqp_url", "wire-rights", found=name, more=more))
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern or "^$", name) is not None
+    except re.error:  # Erlang's expressions know more than ours: RabbitMQ itself will tell
+        return True
+
+
+async def asked(hub: Hub, amqp_url: str) -> None:
+    """Step 4: have RabbitMQ ask about a stranger. This hub alone lets it in and then keeps it out of the virtual host."""
     scheme, _, rest = amqp_url.partition("://")
     stranger = f"{scheme}://{PROBE}:{hub.probe_password}@{rest.rpartition('@')[2]}"
     for _ in range(TRIES):
@@ -85,13 +109,20 @@ async def _asked(hub: Hub, amqp_url: str) -> None:
 
 
 async def _stands(connections: Connections, management: Management, queues: Iterable[str]) -> None:
-    """Step 4: effective arguments against the wanted ones; queues that are missing are made later."""
+    """Step 5: effective arguments against the wanted ones; queues that are missing are made later."""
     try:
         async with connections.asking() as channel:
             await topology.declare_dead_letters(channel)
     except ChannelPreconditionFailed:
         raise _differs(topology.DEAD, topology.DEAD_QUEUE) from None
+    await compare(management, queues)
+
+
+async def compare(management: Management, queues: Iterable[str]) -> None:
+    """Step 5 as far as it can be seen without touching anything. Raises WireRefused."""
     standing, policies = await management.arguments(), await management.policies()
+    if standing.get(topology.DEAD, topology.DEAD_QUEUE) != topology.DEAD_QUEUE:
+        raise _differs(topology.DEAD, topology.DEAD_QUEUE)
     for name in queues:
         if standing.get(name, topology.MEMBER_QUEUE) != topology.MEMBER_QUEUE:
             raise _differs(name, topology.MEMBER_QUEUE)

@@ -6,22 +6,29 @@ The hub is a process of its own here, the command `tidewaiter serve`; RabbitMQ i
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-from broker import app, upkeep
+from broker import app, keyfiles, startup_checks, upkeep
 from broker.config import Config
-from broker.errors import WireRefused
-from broker.rabbit import topology
+from broker.errors import SetupRefused, WireRefused
+from broker.hub import Hub
+from broker.ledger import open_ledger
+from broker.rabbit import startup, topology
 from broker.rabbit.connections import opened
 from broker.rabbit.private_node import free_port
 from tests import engines
 from tests.engines import Rabbit
 from tests.faults import process, proxy
-from tests.region import to
+from tests.region import LANGUAGE, MovableClock, Region, to
+from tests.roles import HubDatabase
 from tests.wire import SERVE, amqp_queue, hub_process, initialise, post_many, published, settings
 
 
@@ -114,6 +121,26 @@ async def test_a_user_who_may_not_administer_is_refused(rabbit: Rabbit, tmp_path
     one_sentence(said, "administrator")
 
 
+@pytest.mark.parametrize(
+    ("right", "pattern", "named"),
+    [("configure", "^tw[.]", startup.ANY_QUEUE), ("write", "^tw[.]dead$", "amq.default"), ("read", "", "tw.dead")],
+)
+async def test_a_user_without_a_right_in_the_virtual_host_is_refused(
+    right: str, pattern: str, named: str, rabbit: Rabbit, tmp_path: Path
+) -> None:
+    """To declare, publish or consume: found before anything is tried, and named with the command that gives it."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    rabbit.api("PUT", "/api/users/tw-narrow", {"password": "narrow", "tags": "administrator"})
+    rabbit.api("PUT", f"/api/permissions/{rabbit.vhost}/tw-narrow", everything | {right: pattern})
+    try:
+        narrow = Wrong(rabbit.amqp_url_for("tw-narrow", "narrow"), rabbit.management_url)
+        code, said = await ended(tmp_path, rabbit.hub_port, narrow)
+    finally:
+        rabbit.api("DELETE", "/api/users/tw-narrow")
+    assert code == 2, said
+    one_sentence(said, right, named, "rabbitmqctl set_permissions", rabbit.vhost)
+
+
 @pytest.mark.parametrize("what", ["dead letters", "queue", "policy"])
 async def test_queues_with_other_arguments_are_refused(what: str, rabbit: Rabbit, tmp_path: Path) -> None:
     """A queue that would drop what we take as delivered is found at start, and named."""
@@ -168,6 +195,146 @@ async def test_a_rabbitmq_that_is_away_is_waited_for(tmp_path: Path) -> None:
             async with asyncio.timeout(20):
                 while (await r.http.get("/readyz")).json()["status"] != "ready":
                     await asyncio.sleep(0.05)
+
+
+# ── the ledger and this machine ──
+
+
+async def test_a_role_without_a_right_is_refused(tmp_path: Path) -> None:
+    """No grant at all, then all but one: named, before anything fails in the middle of a night."""
+    async with engines.private_postgres() as cluster:
+        database = HubDatabase(cluster)
+        await asyncio.to_thread(database.make)
+        url, port = database.url("owner"), free_port()
+        await initialise(tmp_path, url, port)
+        env = settings(tmp_path, database.url("hub"), port, None)
+        code, said = await refused(env, tmp_path / "without")
+        assert code == 2, said
+        one_sentence(said, "tidewaiter_hub", "SELECT ON", "grants.sql")
+
+        await asyncio.to_thread(database.grant)
+        await asyncio.to_thread(database.psql, "--command=REVOKE UPDATE (position) ON head FROM tidewaiter_hub")
+        code, said = await refused(env, tmp_path / "all-but-one")
+        assert code == 2, said
+        one_sentence(said, "tidewaiter_hub lacks rights in PostgreSQL: UPDATE (position) ON head. Run")
+
+        await asyncio.to_thread(database.psql, "--command=REVOKE USAGE ON SCHEMA public FROM tidewaiter_hub")
+        code, said = await refused(env, tmp_path / "nothing")
+        assert code == 2, said
+        one_sentence(said, "USAGE ON SCHEMA public")
+
+
+async def refused(env: dict[str, str], output: Path) -> tuple[int, str]:
+    """The exit code of a hub that will not stay, and what it said."""
+    async with process(*SERVE, output=output, env=env) as hub:
+        async with asyncio.timeout(30):
+            while hub.running:
+                await asyncio.sleep(0.05)
+        return await hub.terminate(), hub.said()
+
+
+def embedded(home: Path, ledger_url: str) -> Config:
+    port = free_port()
+    return Config(home, ledger_url, f"http://127.0.0.1:{port}", "127.0.0.1", port, None, None, "json")
+
+
+async def test_a_clock_apart_from_the_ledgers_is_refused(postgres_url: str, tmp_path: Path) -> None:
+    """Leases and signing times are judged by both; some seconds are nothing, in either direction."""
+    config = embedded(tmp_path, postgres_url)
+    await app.init(config)
+    for seconds in (-3, 3):
+        clock = MovableClock()
+        clock.advance(seconds=seconds)
+        async with app.running(config, clock):
+            pass
+    for seconds in (-7, 7):
+        clock = MovableClock()
+        clock.advance(seconds=seconds)
+        with pytest.raises(SetupRefused) as told:
+            async with app.running(config, clock):
+                pass
+        assert told.value.rule == "clock-apart"
+        assert float(told.value.faults[0].found or 0) == pytest.approx(7, abs=0.5)
+
+
+async def test_a_clock_that_was_set_back_is_refused(ledger_url: str, tmp_path: Path) -> None:
+    """It lies before what was accepted last. On either ledger: PostgreSQL's own clock may have been set back with it."""
+    config = embedded(tmp_path, ledger_url)
+    await app.init(config)
+    clock = MovableClock()
+    clock.advance(minutes=6)
+    hub = Hub(open_ledger(ledger_url), LANGUAGE, keyfiles.load(config.hub_key, None), config.public_url, clock)
+    gateway = app.make_app(hub)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(gateway), base_url=config.public_url) as http:
+        r = Region(hub, http, clock)
+        await r.enrol("CL", "PE")
+        await r.send("CL", release=to("PE"))
+    await gateway.state.committer.close()
+    await hub.ledger.close()
+
+    with pytest.raises(SetupRefused) as told:
+        async with app.running(config):
+            pass
+    assert told.value.rule == "clock-behind"
+    if ledger_url.startswith("sqlite"):
+        clock.advance(seconds=-295)
+        async with app.running(config, clock):  # five minutes behind it are none
+            pass
+
+
+async def test_a_full_disk_is_refused_and_a_filling_one_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wherever the hub writes. The disk is real; what is asked of it is what the test changes."""
+    (tmp_path / "ledger").mkdir()
+    config = embedded(tmp_path / "home", f"sqlite:///{tmp_path}/ledger/ledger.sqlite")
+    await app.init(config)
+    free = startup_checks.room(tmp_path)
+    monkeypatch.setattr(startup_checks, "LOW_FREE_BYTES", free + 2**40)
+    async with app.running(config):
+        pass
+    told = [record.msg["folder"] for record in caplog.records if "'disk.low'" in str(record.msg)]  # type: ignore[index]
+    assert told == [str(tmp_path / "home"), str(tmp_path / "ledger")]
+
+    monkeypatch.setattr(startup_checks, "LEAST_FREE_BYTES", free + 2**40)
+    with pytest.raises(SetupRefused) as refused:
+        async with app.running(config):
+            pass
+    assert (refused.value.rule, refused.value.faults[0].more["folder"]) == ("disk-full", str(tmp_path / "home"))
+
+
+async def test_a_ledger_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """As when the hub was once started by root: told at start, not as an error of every post."""
+    config = embedded(tmp_path, f"sqlite:///{tmp_path}/ledger.sqlite")
+    await app.init(config)
+    (tmp_path / "ledger.sqlite").chmod(0o400)
+    with somebody_else(), pytest.raises(SetupRefused) as told:
+        await startup_checks.allowed(config.ledger_url)
+
+    assert told.value.rule == "ledger-file"
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Not root, to whom no mode matters."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+async def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    """With the command that mends it, and nothing left open behind."""
+    port = free_port()
+    await initialise(tmp_path, f"sqlite:///{tmp_path}/ledger.sqlite", port)
+    (tmp_path / "hub.key").chmod(0o644)
+    code, said = await refused(settings(tmp_path, f"sqlite:///{tmp_path}/ledger.sqlite", port, None), tmp_path / "said")
+    assert code == 2, said
+    one_sentence(said, "mode 0644", "chmod 600")
+    assert "ResourceWarning" not in said
 
 
 async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
