@@ -34,6 +34,8 @@ TYPES = dict.fromkeys(("tw-delivery", "tw-address", "tw-rule", "tw-status", "tw-
     "tw-sequence": "int64", "tw-round": "int32", "tw-count": "int32", "tw-projection": "boolean",
 } | dict.fromkeys((f"ce-{name}" for name in ("specversion", "id", "source", "type", "subject", "time")), "string")  # fmt: skip
 """The wire contract's headers."""
+SECONDS = 60
+"""A consumer has done by then what it is about to do; a busy machine starts its helpers slowly."""
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -83,7 +85,7 @@ class Program:
             return all(one in self.all(kind) for one in wanted)
 
         try:
-            await until(so, 30)
+            await until(so, SECONDS)
         except TimeoutError:
             raise AssertionError(f"{kind} lacks some of {wanted}:\n{self.said[-4000:]}") from None
 
@@ -115,7 +117,8 @@ def environment(wired: Wired, member: str, folder: Path, queue: str, hold: str =
     """What a member's consumer is given: the hub, its key, its queue, and the authority to trust."""
     keyfiles.save(folder / "member.pem", wired.r.keys[member])
     return {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder), "HOLD": hold,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOLD": hold,
+        "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
         "TIDEWAITER_URL": wired.r.hub.public_url, "TIDEWAITER_MEMBER": member,
         "TIDEWAITER_KEY": str(folder / "member.pem"), "TIDEWAITER_LANGUAGE": "en",
         "TIDEWAITER_KID": jws.thumbprint(jws.public_jwk(wired.r.keys[member])),
@@ -221,7 +224,7 @@ async def test_it_gives_its_token_to_no_stranger(wired: Wired, tmp_path: Path, l
             )  # the latter is all that amqp-tools says
 
         try:
-            await until(said_why, 30)
+            await until(said_why, SECONDS)
         except TimeoutError:
             raise AssertionError(program.said) from None
     assert "ACCESS_REFUSED" not in program.said
