@@ -1,7 +1,7 @@
 """What must be so on this machine and in the ledger before a hub serves; else it does not start, and says what to do.
 
     1  room on the disk                              disk-full
-    2  rights in PostgreSQL, on the files of SQLite  ledger-rights, ledger-file
+    2  it is let in, with all rights it needs        ledger-login, ledger-rights; SQLite: ledger-file, ledger-damaged
     3  migrations                                    migrations (broker.ledger.migrate)
     4  the clock                                     clock-apart, clock-behind
 
@@ -13,11 +13,14 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from broker import clock
 from broker.errors import BrokerError, Fault, SetupRefused
@@ -34,6 +37,8 @@ APART_SECONDS = 5.0
 BEHIND = timedelta(minutes=5)
 """So far the clock may lie before the newest message: two gateways' clocks differ, a clock that was set back lies."""
 SHOWN = 8
+NOT_LET_IN = ("28", "3D", "42501")
+"""SQLSTATEs: no such role or a wrong password, no such database, no right to connect."""
 
 
 async def open_proved(home: Path, ledger_url: str, now: clock.Clock) -> Ledger:
@@ -42,14 +47,31 @@ async def open_proved(home: Path, ledger_url: str, now: clock.Clock) -> Ledger:
         free = room(folder)
         if free < LOW_FREE_BYTES:
             log.warning("disk.low", folder=str(folder), free_megabytes=free // MEGABYTE)
-    await allowed(ledger_url)
-    ledger = await migrate.open_checked(ledger_url)
+    with let_in(ledger_url):
+        await allowed(ledger_url)
+        ledger = await migrate.open_checked(ledger_url)
     try:
         await clocks(ledger, now)
     except BrokerError:
         await ledger.close()
         raise
     return ledger
+
+
+@contextmanager
+def let_in(ledger_url: str) -> Iterator[None]:
+    """Who is not let in, or finds no database there, is told so. Raises SetupRefused."""
+    try:
+        yield
+    except DBAPIError as error:
+        if (file := sqlite_file(ledger_url)) is not None:
+            raise SetupRefused(
+                Fault("/ledger_url", "ledger-damaged", str(file), more={"why": str(error.orig)})
+            ) from None
+        if str(getattr(error.orig, "sqlstate", "")).startswith(NOT_LET_IN):
+            why = str(error.orig).rpartition(": ")[2]
+            raise SetupRefused(Fault("/ledger_url", "ledger-login", found=why)) from None
+        raise
 
 
 def sqlite_file(ledger_url: str) -> Path | None:

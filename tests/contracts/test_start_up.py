@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import make_url
 
 from broker import app, keyfiles, startup_checks, upkeep
 from broker.config import Config
@@ -231,6 +232,24 @@ async def refused(env: dict[str, str], output: Path) -> tuple[int, str]:
             while hub.running:
                 await asyncio.sleep(0.05)
         return await hub.terminate(), hub.said()
+
+
+@pytest.mark.parametrize("what", ["role", "database", "file"])
+async def test_a_ledger_that_lets_nobody_in_is_told(what: str, postgres_url: str, tmp_path: Path) -> None:
+    """No such role, no such database, a file that is none: a sentence, and where to look."""
+    port = free_port()
+    await initialise(tmp_path, f"sqlite:///{tmp_path}/ledger.sqlite", port)
+    url = make_url(postgres_url).set(drivername="postgresql")
+    if what == "file":
+        (tmp_path / "ledger.sqlite").write_text("Not a database, but long enough to have a header " * 20)
+        ledger_url, words = f"sqlite:///{tmp_path}/ledger.sqlite", ("ledger.sqlite", "no SQLite database")
+    else:
+        wrong = url.set(username="tw-nobody") if what == "role" else url.set(database="tw-nothing")
+        ledger_url = wrong.render_as_string(hide_password=False)
+        words = ("TIDEWAITER_LEDGER_URL", "tw-no")
+    code, said = await refused(settings(tmp_path, ledger_url, port, None), tmp_path / "said")
+    assert code == 2, said
+    one_sentence(said, *words)
 
 
 def embedded(home: Path, ledger_url: str) -> Config:
