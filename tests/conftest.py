@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from broker.ledger import migrate
 from broker.logs import configure
-from tests.engines import summary_lines
+from tests.engines import drop_database, fresh_database, summary_lines
 from tests.region import Region, region
 
+IN_MEMORY = Path("/dev/shm")
+NEEDED_BYTES = 4_000_000_000
+
 pytest_plugins = ["tests.engines"]
+if "TMPDIR" not in os.environ and IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > NEEDED_BYTES:
+    tempfile.tempdir = str(IN_MEMORY)  # processes are killed here, not machines: nothing need wait for a disk
 configure("json")
 
 
@@ -44,22 +53,43 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture
-async def here(ledger_url: str) -> AsyncIterator[Region]:
-    """A region, once on SQLite and once on PostgreSQL: the same tests hold on both."""
-    async with region(ledger_url) as r:
-        yield r
+@pytest.fixture(scope="session")
+async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated ledger, to be copied: migrating anew for each test costs as much as most tests."""
+    path = tmp_path_factory.mktemp("template") / "ledger.sqlite"
+    await migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+async def postgres_template(postgres_server: str) -> AsyncIterator[str]:
+    """The same on PostgreSQL; nobody stays connected to it."""
+    url = await fresh_database(postgres_server)
+    await migrate.upgrade(url)
+    yield url
+    await drop_database(url)
 
 
 @pytest.fixture
-async def sqlite_here(tmp_path: Path) -> AsyncIterator[Region]:
+async def sqlite_here(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Region]:
     """A region on SQLite alone, for what does not depend on the ledger."""
-    async with region(f"sqlite:///{tmp_path}/ledger.sqlite") as r:
+    async with region(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'ledger.sqlite')}", migrated=True) as r:
         yield r
 
 
 @pytest.fixture
-async def postgres_here(postgres_url: str) -> AsyncIterator[Region]:
+async def postgres_here(postgres_server: str, postgres_template: str) -> AsyncIterator[Region]:
     """A region on PostgreSQL alone, for transactions that meet."""
-    async with region(postgres_url) as r:
-        yield r
+    url = await fresh_database(postgres_server, template=postgres_template)
+    try:
+        async with region(url, migrated=True) as r:
+            yield r
+    finally:
+        await drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def here(request: pytest.FixtureRequest) -> Region:
+    """A region, once on SQLite and once on PostgreSQL: the same tests hold on both."""
+    r: Region = request.getfixturevalue("sqlite_here" if request.param == "sqlite" else "postgres_here")
+    return r
