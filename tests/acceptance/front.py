@@ -61,15 +61,19 @@ def free_ports() -> dict[str, int]:
 
 @asynccontextmanager
 async def front(
-    folder: Path, ports: Mapping[str, int], backends: Mapping[str, Sequence[int]], operators: str = ""
+    folder: Path,
+    ports: Mapping[str, int],
+    backends: Mapping[str, Sequence[int]],
+    operators: str = "",
+    excused: str = "",
 ) -> AsyncIterator[Front]:
-    """A proxy in front of what listens on loopback: `backends` are ports by the name of the backend, `operators` what
-    stands in operators.lst."""
+    """A proxy in front of what listens on loopback: `backends` are ports by the name of the backend; `operators` and
+    `excused` are added to operators.lst and without-certificate.lst."""
     program = haproxy()
     certificates(folder)
     (folder / "haproxy.cfg").write_text(configuration(folder, ports, backends))
-    (folder / "operators.lst").write_text(operators)
-    shutil.copy(PROXY / "without-certificate.lst", folder)
+    for name, more in (("operators.lst", operators), ("without-certificate.lst", excused)):
+        (folder / name).write_text((PROXY / name).read_text("utf-8") + more)
     said = folder / "proxy.log"
     command = [program, "-f", str(folder / "haproxy.cfg"), "-db"]
     async with process(*command, output=said) as running:

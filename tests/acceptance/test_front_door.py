@@ -161,6 +161,32 @@ async def test_operators_come_in_from_their_own_network_alone(behind: tuple[Fron
             assert (await http.get("/metrics")).status_code == 404
 
 
+async def test_an_excused_address_needs_no_certificate_over_https(behind: tuple[Front, Region], tmp_path: Path) -> None:
+    """It gets where members get, and no further."""
+    f, _ = behind
+    hub = f.backends["gateways"]
+    async with (
+        front(tmp_path, free_ports(), {"gateways": hub, "unready": hub}, excused="127.0.0.1\n") as other,
+        client(other, None) as http,
+    ):
+        await _until_through(http)
+        assert (await http.get("/v1/schemas")).status_code in (200, 401)
+        assert (await http.get("/v1/admin/queues")).status_code == 404
+
+
+async def test_a_stream_passes_as_it_comes(behind: tuple[Front, Region]) -> None:
+    """An event reaches its reader when it is sent, not when the stream ends."""
+    f, r = behind
+    headers = {"authorization": f"Bearer {await r.token('CL')}"}
+    async with client(f, "CL") as http, http.stream("GET", "/v1/queues/inbox/stream", headers=headers) as answer:
+        assert answer.status_code == 200
+        await r.send("PE", "streamed", to("CL"))
+        async with asyncio.timeout(10):
+            async for line in answer.aiter_lines():
+                if line.startswith("data:") and "lease_id" in line:
+                    break
+
+
 async def test_inside_the_proxy_passes_on_questions_and_tells_figures(behind: tuple[Front, Region]) -> None:
     """Nothing else of the hub is behind the address that RabbitMQ asks."""
     f, _ = behind

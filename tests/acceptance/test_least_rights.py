@@ -54,7 +54,8 @@ async def test_a_hub_serves_as_the_restricted_role(database: HubDatabase, home: 
     ):
         r = Region(Hub(registrar, LANGUAGE, keyfiles.load(home / "hub.key", None), url), http, MovableClock())
         await r.enrol("CL", "PE", "AR", "RILO-SA", "operator:ana")
-        await r.group("OP-X", "CL", "PE", "AR", ends_at=r.clock() + timedelta(seconds=5))
+        await r.group("OP-X", "CL", "PE", "AR")
+        await r.group("OP-Y", "CL", "AR", ends_at=r.clock() + timedelta(seconds=5))
         name = await amqp_queue(r, "PE")
 
         await r.send("CL", "one", to("AR", PE="action"))
@@ -84,7 +85,9 @@ async def test_a_hub_serves_as_the_restricted_role(database: HubDatabase, home: 
         async def drained_expired_and_ended() -> bool:
             async with registrar.reading() as c:
                 waiting = (await c.execute(sql("SELECT count(*) FROM queues WHERE drain"))).scalar_one()
-                open_ = (await c.execute(sql("SELECT count(*) FROM groups WHERE NOT ended"))).scalar_one()
+                open_ = (
+                    await c.execute(sql("SELECT count(*) FROM groups WHERE name = 'OP-Y' AND NOT ended"))
+                ).scalar_one()
                 orders = (await c.execute(sql("SELECT count(*) FROM closings"))).scalar_one()
             return waiting == open_ == orders == 0 and await states(r, "RILO-SA", "inbox") == ["expired"]
 

@@ -228,6 +228,20 @@ def test_the_image_takes_nothing_without_its_hash() -> None:
     assert "--requirement requirements.lock" in dockerfile
 
 
+def test_the_builder_sees_only_what_it_copies() -> None:
+    """No secret, no ledger, no environment of this folder is sent to it."""
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    copied = {
+        Path(name).name
+        for line in re.findall(r"^COPY (?!--|<<)(.*) \S+$", dockerfile, re.MULTILINE)
+        for name in line.split()
+    }
+    rules = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+
+    assert rules[1] == "*"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == copied
+
+
 # ── RabbitMQ ──
 
 
