@@ -178,6 +178,10 @@ class Cluster:
     def url(self) -> str:
         return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def running(self) -> bool:
+        return self._postmaster is not None and self._postmaster.poll() is None
+
     def run(self, *, within_seconds: float = 20) -> None:
         """Start; returns when it answers. Blocking."""
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "fsync": "off"}
