@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from broker.delivery import LEASE_SECONDS
 from broker.errors import Fault, Invalid, quote
@@ -32,6 +32,7 @@ HEARTBEAT_SECONDS = 15.0
 TURN = 10
 """Deliveries that one reader takes before another one's turn."""
 MARK = ledger.STREAM_MARK
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ async def _deliveries(stream: Stream) -> AsyncGenerator[dict[str, Any] | None, N
         wanted = min(TURN, stream.limit - unsettled)
         with hub.wakes.listening(stream.queue.id) as waiter:
             token = f"{stream.name}{turn:016x}"
-            leased, again_seconds = await lease_once(
-                hub, stream.caller, stream.queue, wanted, stream.lease_seconds, token
+            leased, again_seconds = await _whole(
+                lease_once(hub, stream.caller, stream.queue, wanted, stream.lease_seconds, token)
             )
             if len(leased) == wanted:
                 waiter.found()
@@ -115,10 +116,20 @@ async def _room_again(stream: Stream, silent_since: float) -> int:
     with hub.wakes.listening(stream.name) as settled:
         while True:
             settled.clear()
-            async with hub.ledger.reading() as c:
-                stream.caller.check(await hub.registry(c), hub.now())
-                unsettled = await ledger.unsettled(c, stream.queue.id, stream.name)
+            unsettled = await _whole(_unsettled(stream))
             left = silent_since + HEARTBEAT_SECONDS - loop.time()
             if unsettled < stream.limit or left <= 0 or hub.closing:
                 return unsettled
             await settled.wait(min(left, LEASE_SECONDS[0]))
+
+
+async def _unsettled(stream: Stream) -> int:
+    async with stream.hub.ledger.reading() as c:
+        stream.caller.check(await stream.hub.registry(c), stream.hub.now())
+        return await ledger.unsettled(c, stream.queue.id, stream.name)
+
+
+async def _whole(transaction: Coroutine[Any, Any, Result]) -> Result:
+    """A transaction runs to its end although the reader goes: a connection to SQLite that is given up in the middle of
+    one keeps its lock until it is collected, and nobody else can write for ten seconds and more."""
+    return await asyncio.shield(asyncio.ensure_future(transaction))
