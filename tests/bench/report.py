@@ -74,7 +74,8 @@ def ratios(rounds: Sequence[Round]) -> Ratios:
 def table(report: Mapping[str, Any]) -> Iterator[str]:
     """The lines to print."""
     machine, durability, messages = report["machine"], report["durability"], report["messages"]
-    yield f"{machine['processor']}, {machine['cores']} cores for everything; fdatasync {machine['fdatasync_ms']} ms"
+    yield f"{machine['processor']}, {machine['cores']} cores for everything"
+    yield f"{machine['file_system']}, fdatasync of 4 kB {machine['fdatasync_ms']} ms"
     yield ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     yield ", ".join(f"{name} {value}" for name, value in durability.items()) + "; publisher confirms on"
     low, high = messages["octets"]

@@ -6,18 +6,15 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from broker import jws
 from broker.rabbit import topology
 from broker.rabbit.connections import opened
-from broker.rabbit.private_node import Node
 from tests.bench import amqp, floor, posts, pulls
 from tests.bench.hub import PULLING, RECIPIENTS, UNREAD, WIRED, Bench
-from tests.bench.load import Load
+from tests.bench.lab import Lab
 from tests.bench.meter import Figures, measured
-from tests.bench.postgres import Durable
 
 
 @dataclass(frozen=True)
@@ -37,22 +34,6 @@ class Sizes:
 
 FULL = Sizes(1500, 300, 300, 4000, 8000, 1000, 1500, 600, within=15)
 QUICK = Sizes(750, 200, 100, 1500, 3000, 500, 600, 200, within=4)
-
-
-@dataclass(frozen=True)
-class Lab:
-    """Engines that run; the hub's ledger on PostgreSQL, the floor's beside it, and a hub's on SQLite."""
-
-    folder: Path
-    postgres: Durable
-    rabbit: Node
-    hub: Bench
-    floor: Bench
-    sqlite: Bench
-    load: Load
-
-    def pids(self, hub: int) -> dict[str, int]:
-        return {"hub": hub, "postgresql": self.postgres.pid, "rabbitmq": self.rabbit.pid}
 
 
 async def one_round(lab: Lab, sizes: Sizes) -> dict[str, Figures]:

@@ -25,8 +25,18 @@ def machine(folder: Path) -> dict[str, str | int | float]:
     return {
         "processor": names[0] if names else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
+        "file_system": on_disk(folder),
         "fdatasync_ms": _fdatasync_ms(folder / "synced"),
     }
+
+
+def on_disk(folder: Path) -> str:
+    """The kind of file system. Raises SetupRefused for one in memory: waiting for that is no waiting."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    kind = max((len(at), kind) for _, at, kind, *_ in mounts if folder.is_relative_to(at))[1]
+    if kind in ("tmpfs", "ramfs"):
+        raise SetupRefused(detail=f"{folder} is in memory: name a folder on a disk with TMPDIR")
+    return kind
 
 
 def _fdatasync_ms(path: Path) -> float:

@@ -35,7 +35,7 @@ def a_round(speed: float = 1.0, slow_minute: float = 1.0) -> dict[str, Figures]:
 def a_report(*rounds: dict[str, Figures]) -> dict[str, Any]:
     return {
         "schema": report.SCHEMA, "rounds": len(rounds), "seconds": 12.0,
-        "machine": {"processor": "Some processor", "cores": 2, "fdatasync_ms": 0.3, "others_cores": 0.0},
+        "machine": {"processor": "Some processor", "cores": 2, "file_system": "ext4", "fdatasync_ms": 0.3, "others_cores": 0.0},
         "versions": {"postgresql": "15.1"}, "durability": {"fsync": "on"},
         "messages": {"signed": 5000, "octets": [1990, 2010], "originators": 4, "recipients": 5},
         "ratios": report.ratios(rounds), "measurements": report.merged(rounds),
