@@ -102,8 +102,14 @@ async def claim(
 
 
 async def confirmed(c: AsyncConnection, copies: Sequence[Copy], now: datetime) -> None:
-    """RabbitMQ has these durably. A delivery that lapsed meanwhile stays lapsed."""
+    """RabbitMQ has these durably. A delivery that lapsed meanwhile stays lapsed.
+
+    A clock that has gone back, or another relay's, must not date them before the moment when their queue was last seen
+    empty: they would be taken for gone should the queue be lost.
+    """
     if copies:
+        queues = {x.queue for x in copies}
+        await c.execute(update(t.queues).where(q.id.in_(queues), q.empty_at > now).values(empty_at=now))
         await c.execute(
             update(t.deliveries)
             .where(

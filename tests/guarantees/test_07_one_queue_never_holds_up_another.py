@@ -143,6 +143,39 @@ async def test_a_lost_queue_comes_back_with_what_may_have_been_in_it(
     assert {got(m).round for m in messages} == {1}
 
 
+async def test_a_lost_queue_is_refilled_whatever_the_clock_said_when_it_was_seen_empty(
+    wired: Region, rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen empty while the hub's clock was an hour ahead: what is published after it was put right is not taken for gone."""
+    monkeypatch.setattr(member_queue, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(member_queue, "STATISTICS_SECONDS", 0)
+    name = await amqp_queue(wired, "PE")
+    wired.clock.advance(hours=1)
+    ahead = wired.clock()
+
+    async def seen_empty() -> bool:
+        wired.hub.wakes.wake_all()
+        seen = (await queue_row(wired, "PE"))["empty_at"]
+        return bool(seen is not None and seen > ahead)
+
+    await until(seen_empty)
+    monkeypatch.setattr(member_queue, "SWEEP_SECONDS", 3600)
+    wired.clock.advance(hours=-1)
+    unread = await post_many(wired, 5, to("PE"), "unread")
+    await published(wired, 5)
+    monkeypatch.setattr(member_queue, "SWEEP_SECONDS", 0.2)
+    assert rabbit.api("DELETE", f"/api/queues/{rabbit.vhost}/{name}")[0] == 204
+
+    async def again() -> bool:
+        wired.hub.wakes.wake_all()
+        return bool((await queue_row(wired, "PE"))["generation"] == 2)
+
+    await until(again)
+    async with consumer(wired, rabbit, "PE", name) as queue:
+        messages = await receive(queue, 5)
+    assert [address_of(m.body.decode()) for m in messages] == unread
+
+
 async def test_a_full_queue_waits_alone(wired: Region, rabbit: Rabbit) -> None:
     """RabbitMQ refuses (nacks) what a policy has no room for: parked, tried again with growing pauses, nothing lost."""
     name, healthy = await amqp_queue(wired, "PE"), await amqp_queue(wired, "AR")
