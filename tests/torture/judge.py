@@ -198,15 +198,19 @@ class Judge:
             return
         if member not in self._may_see(one):
             self._surprise("not entitled", f"{one.address} at {place}")
-        for version in (one, *self._later(one)):
-            if version.withdraws or (version is not one and version.answered > arrival.asked):
-                continue
-            if member not in self._may_see(version, arrival.asked, arrival.at):
-                self._surprise(
-                    "no longer entitled",
-                    f"{one.address} at {place}, asked for at {arrival.asked - self.evidence.began:.2f} s, barred by "
-                    f"{version.address}, accepted at {version.answered - self.evidence.began:.2f} s",
-                )
+        versions = [one, *self._later(one)]
+        known = [version for version in versions if version.answered <= arrival.asked]
+        deciding = versions[versions.index(known[-1]) if known else 0 :]
+        if deciding[0].withdraws:
+            if place not in self.people.amqp_names:  # what is in RabbitMQ cannot be taken back
+                self._surprise("withdrawn", f"{one.address} at {place}, {self._shown(arrival)}")
+        elif not any(
+            version.withdraws or member in self._may_see(version, arrival.asked, arrival.at)
+            for version in deciding
+            if version.began <= arrival.at
+        ):
+            told = f"{one.address} at {place}, {self._shown(arrival)}, by {[self._told(v, member) for v in versions]}"
+            self._surprise("no longer entitled", told)
 
     # ── corrections ──
 

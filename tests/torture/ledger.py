@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from broker import jws
+from broker import clock, jws
 from broker.ledger import Ledger
 from broker.ledger import tables as t
 from broker.members import HUB
@@ -60,6 +61,15 @@ async def read(ledger: Ledger) -> Books:
                 books.twice.append(f"{address} in {member}/{name}")
             of_place[address] = Row(sequence, state, rule, tuple(duties.split(",")))
     return books
+
+
+async def let_time_pass(ledger: Ledger) -> None:
+    """What a wrong clock put hours ahead (leases that end, deliveries released for later) falls due."""
+    d, now = t.deliveries.c, clock.now()
+    late = now + timedelta(minutes=1)
+    async with ledger.accepting() as c:
+        await c.execute(update(t.deliveries).where(d.available_at > late).values(available_at=now))
+        await c.execute(update(t.deliveries).where(d.lease_until > late, d.state == "leased").values(lease_until=now))
 
 
 async def waiting(ledger: Ledger, states: tuple[str, ...]) -> int:

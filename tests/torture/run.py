@@ -24,6 +24,8 @@ from tests.torture.load import Quota, post_all
 from tests.torture.people import People
 from tests.torture.world import World
 
+SHORTEST_SECONDS = 15
+"""However long the start took."""
 NO_PROGRESS_SECONDS = 60
 """When everything is mended and nothing has arrived for so long, what is missing is lost."""
 
@@ -35,7 +37,7 @@ class Wanted:
     messages: int
     seed: int
     seconds: float = float("inf")
-    """No more is posted after that."""
+    """So long after the start of everything no more is posted, and no fault begins."""
     gateways: int = 2
     relays: int = 2
     pace: float = 2.0
@@ -89,7 +91,7 @@ async def run(wanted: Wanted) -> Result:
         seconds["start"] = time.monotonic() - began
         began = time.monotonic()
         async with _reading(w, people, wanted.seed), _telling(w, people):
-            await _tortured(w, people, wanted)
+            await _tortured(w, people, wanted, max(wanted.seconds - seconds["start"], SHORTEST_SECONDS))
             seconds["torture"] = time.monotonic() - began
             began = time.monotonic()
             await registry.let_everybody_in(people, w.ledger, evidence)
@@ -100,7 +102,7 @@ async def run(wanted: Wanted) -> Result:
         return Result(evidence, judge.lost, seconds)
 
 
-async def _tortured(w: World, people: People, wanted: Wanted) -> None:
+async def _tortured(w: World, people: People, wanted: Wanted, longest_seconds: float) -> None:
     """Posts, changes and faults, until everything has been posted; then whatever is broken is mended."""
     quota, stop = Quota(wanted.messages), asyncio.Event()
     changing = asyncio.create_task(
@@ -110,10 +112,8 @@ async def _tortured(w: World, people: People, wanted: Wanted) -> None:
         async with asyncio.TaskGroup() as group:
             faults = group.create_task(plan.run(w, wanted.seed, wanted.faults, stop, once=wanted.once))
             posts = group.create_task(post_all(people, w.evidence, w.door_url, quota, wanted.seed, wanted.rest_seconds))
-            await asyncio.wait(
-                [posts, faults], timeout=None if wanted.seconds == float("inf") else wanted.seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )  # fmt: skip
+            timeout = None if longest_seconds == float("inf") else longest_seconds
+            await asyncio.wait([posts, faults], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             quota.left = 0
             stop.set()
     finally:
@@ -153,6 +153,7 @@ async def _quiet(w: World) -> None:
     moved_at, before = time.monotonic(), (-1, -1)
     while time.monotonic() - moved_at < NO_PROGRESS_SECONDS:
         with contextlib.suppress(LedgerAway):
+            await books.let_time_pass(w.ledger)
             left = await books.waiting(w.ledger, ("ready", "leased"))
             if not left and not _missing(await books.read(w.ledger), w.evidence):
                 return

@@ -44,7 +44,7 @@ async def stop_politely(world: World, rng: Random) -> None:
         return
     service.wanted = False
     status = await service.process.terminate(within_seconds=30)
-    if status:
+    if status and "hub.started" in service.said():  # before that nobody listens to signals
         world.evidence.surprise(
             "ended badly", f"{service.name}: status {status} after SIGTERM: {service.said()[-600:]}"
         )
