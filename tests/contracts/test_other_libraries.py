@@ -123,6 +123,7 @@ def environment(wired: Wired, member: str, folder: Path, queue: str, hold: str =
         "TIDEWAITER_KEY": str(folder / "member.pem"), "TIDEWAITER_LANGUAGE": "en",
         "TIDEWAITER_KID": jws.thumbprint(jws.public_jwk(wired.r.keys[member])),
         "HOST": "localhost", "PORT": str(wired.port), "QUEUE": queue, "CA": str(wired.tls.authority),
+        "TIDEWAITER_CERTIFICATE": str(wired.tls.client),
         "SSL_CERT_FILE": str(wired.tls.authority), "NODE_EXTRA_CA_CERTS": str(wired.tls.authority),
     }  # fmt: skip
 

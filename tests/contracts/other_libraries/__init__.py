@@ -125,16 +125,10 @@ def java(folder: Path, tls: Certificates) -> Command:
         check=True,
     )
     subprocess.run(["keytool", "-importcert", *trust], cwd=folder, check=True, capture_output=True)
-    return (
-        "java",
-        "-Xshare:auto",
-        "-XX:TieredStopAtLevel=1",
-        "-Djavax.net.ssl.trustStore=trust.p12",
-        "-Djavax.net.ssl.trustStorePassword=public",
-        "-cp",
-        classes,
-        "Main",
-    )
+    stores = {"trustStore": "trust.p12", "keyStore": str(tls.client_p12)}
+    options = [f"-Djavax.net.ssl.{name}={path}" for name, path in stores.items()]
+    options += [f"-Djavax.net.ssl.{name}Password=public" for name in stores]
+    return "java", "-XX:TieredStopAtLevel=1", *options, "-cp", classes, "Main"
 
 
 LIBRARIES = (
