@@ -22,8 +22,8 @@ from broker.envelope import Envelope
 from broker.errors import BrokerError, ChainWithdrawn, Conflict, Fault, Invalid, NotLatest, ReleaseRefused
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger_deliveries
+from broker.ledger import lapses, touch
 from broker.ledger import messages as ledger_messages
-from broker.ledger import touch
 from broker.ledger.core import lock_head
 from broker.ledger.messages import Known
 from broker.members import Registry
@@ -253,7 +253,7 @@ class Batch:
         else:
             target.superseded_by = position
             await ledger_messages.supersede(self.c, target.position, position)
-            await ledger_deliveries.lapse_chain(self.c, self.registry, target.chain, self.now)
+            await lapses.lapse_chain(self.c, self.registry, target.chain, self.now)
 
     def _notify(self, envelope: Envelope, member: str, queues: list[str]) -> None:
         notice = notices.superseded(self.hub, member, envelope.supersedes or "", self.now)

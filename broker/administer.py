@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from broker.errors import Fault, Invalid, RegistryRefused, quote
-from broker.ledger import Ledger, touch
+from broker.ledger import Ledger, lapses, touch
 from broker.ledger import deliveries as ledger_deliveries
 from broker.ledger import registry as ledger
 from broker.ledger import tables as t
@@ -48,7 +48,7 @@ async def set_active(ledger_: Ledger, member: str, active: bool, now: datetime) 
         await ledger.set_active(c, member, active, now)
         registry = await ledger.load(c)
         if active:
-            await ledger_deliveries.lapse_member(c, registry, member, now)
+            await lapses.lapse_member(c, registry, member, now)
         else:
             await ledger_deliveries.end_leases(c, member, now)
         touch(c, _queues_of(registry, member))
@@ -93,7 +93,7 @@ async def leave(ledger_: Ledger, group: str, member: str, now: datetime) -> None
     RabbitMQ is drained by the relay."""
     async with ledger_.changing() as c:
         await ledger.leave(c, group, member)
-        await ledger_deliveries.lapse_group(c, await ledger.load(c), group, [member], now)
+        await lapses.lapse_group(c, await ledger.load(c), group, [member], now)
 
 
 async def end_groups(ledger_: Ledger, now: datetime) -> list[str]:
@@ -107,7 +107,7 @@ async def end_groups(ledger_: Ledger, now: datetime) -> list[str]:
         names = list((await c.execute(due)).scalars())
         registry = await ledger.load(c)
         for name in names:
-            await ledger_deliveries.lapse_group(c, registry, name, registry.groups[name].members, now)
+            await lapses.lapse_group(c, registry, name, registry.groups[name].members, now)
         await c.execute(update(t.groups).where(g.name.in_(names)).values(ended=True))
     return names
 

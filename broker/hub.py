@@ -15,6 +15,7 @@ from broker import clock, jws
 from broker.language.kinds import Language
 from broker.ledger import Ledger
 from broker.ledger import registry as ledger_registry
+from broker.ledger.tables import EPOCH
 from broker.ledger.wakes import Wakes
 from broker.limits import Limits
 from broker.members import Registry
@@ -65,6 +66,10 @@ class Hub:
     limits: Limits = field(default_factory=Limits)
     closing: bool = False
     """Set when the hub is told to stop: who waits for something is answered at once."""
+    expired_until: datetime | None = None
+    """Deliveries of messages that expired until then have been swept by this process."""
+    expired_all: datetime = EPOCH
+    """When it last looked at all that ever expired."""
     _registry: Registry | None = None
 
     @property

@@ -29,7 +29,7 @@ async def preview(hub: Hub, caller: Caller, wanted: Mapping[str, Any], limit: in
     matches: list[dict[str, Any]] = []
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
-        rows = await list_page(c, caller.owner, Listing("received", limit=LOOK_AT))
+        rows = (await list_page(c, caller.owner, Listing("received", limit=LOOK_AT))).rows
         for row in rows:
             if len(matches) == limit or not await read.may_see(c, registry, row, caller.owner, row["rule"], now):
                 continue

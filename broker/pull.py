@@ -17,11 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import acknowledge, clock, metrics
 from broker.accept import read_warnings
-from broker.delivery import LEASE_SECONDS, MAX_DELAY_SECONDS, REPLAYABLE
+from broker.delivery import LEASE_SECONDS, MAX_DELAY_SECONDS
 from broker.errors import BrokerError, Fault, Invalid, NotFound, RegistryRefused, StaleLease, quote
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
-from broker.ledger import touch
+from broker.ledger import replays, touch
 from broker.logs import log
 from broker.members import Registry, Subscription
 from broker.tokens import Caller
@@ -258,24 +258,18 @@ async def _settle_one(
     return state
 
 
-async def replay(hub: Hub, caller: Caller, queue_name: str, wanted: ledger.Replay) -> dict[str, Any]:
+async def replay(hub: Hub, caller: Caller, queue_name: str, wanted: replays.Replay) -> dict[str, Any]:
     """Have handed-over deliveries of one's own queue again, under today's rights."""
     now = hub.now()
     async with hub.ledger.accepting() as c:
         registry = await hub.registry(c)
         caller.check(registry, now)
         queue = own_queue(registry, caller, queue_name)
-        replayed, skipped = await ledger.replay(c, registry, queue.id, wanted, now)
+        replayed, skipped = await replays.replay(c, registry, queue.id, wanted, now)
         if replayed:
             touch(c, [queue.id])
     log.info("queue.replayed", member=caller.owner, queue=queue.name, replayed=replayed, skipped=len(skipped))
     return {
         "replayed": replayed,
-        "skipped": [
-            {
-                "sequence": row["sequence"],
-                "state": row["state"] if row["state"] not in REPLAYABLE else "not-entitled",
-            }
-            for row in skipped
-        ],
+        "skipped": [{"sequence": one.sequence, "state": one.state} for one in skipped],
     }

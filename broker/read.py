@@ -7,7 +7,7 @@ recipient is recorded, because it makes a holder.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -128,27 +128,23 @@ async def page(hub: Hub, caller: Caller, wanted: Listing) -> dict[str, Any]:
     """A page of what the caller sent, or is entitled to, newest first. `next` is an opaque cursor or absent."""
     now = hub.now()
     shown: list[dict[str, Any]] = []
-    before = wanted.before
-    more, seen = True, 0
+    before, seen = wanted.before, 0
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
-        while more and len(shown) < wanted.limit and seen < LOOK_AT:
-            rows: Sequence[RowMapping] = await ledger.list_page(
-                c,
-                caller.owner,
-                Listing(wanted.box, wanted.kind, wanted.heading, wanted.since, wanted.identifier, before, wanted.limit),
-            )
-            more = len(rows) == wanted.limit
-            seen += len(rows)
-            for row in rows:
-                before = row["position"]
+        while len(shown) < wanted.limit and seen < LOOK_AT:
+            found = await ledger.list_page(c, caller.owner, replace(wanted, before=before))
+            seen += max(len(found.rows), 100)  # nor are windows without end in which nothing is wanted
+            before = found.last
+            for row in found.rows:
                 if wanted.box == "sent" or await may_see(c, registry, row, caller.owner, row["rule"], now):
                     shown.append(_summary(row, now) | ({} if wanted.box == "sent" else {"rule": row["rule"]}))
                     if len(shown) == wanted.limit:
-                        more = True
+                        before = row["position"]
                         break
+            if before is None:
+                break
     answer: dict[str, Any] = {"messages": shown}
-    if more and before is not None:
+    if before is not None:
         answer["next"] = write_cursor(hub, before)
     return answer
 

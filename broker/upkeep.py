@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
 
@@ -31,6 +31,9 @@ PAUSE_SECONDS = 0.2
 AGAIN_SECONDS = 1.0
 """Before the next try while the ledger is away."""
 BATCH = 500
+EXPIRE_ALL = timedelta(hours=1)
+OVERLAP = timedelta(minutes=5)
+"""Looked back so far: what another process accepts with its own clock may be committed after a sweep of ours."""
 
 
 async def run(hub: Hub) -> None:
@@ -51,7 +54,7 @@ async def _next_instant(hub: Hub) -> datetime | None:
     """When something falls due that the ledger knows of."""
     now, m, d, g = hub.now(), t.messages.c, t.deliveries.c, t.groups.c
     instants = (
-        select(func.min(d.lease_until)).where(d.state == "leased"),
+        select(func.min(d.lease_until)).where(ledger.state_is("leased")),
         select(func.min(m.expires_at)).where(m.expires_at > now),
         select(func.min(m.acknowledge_by)).where(m.acknowledge_by.is_not(None)),
         select(func.min(g.ends_at)).where(g.ended.is_(False)),
@@ -66,8 +69,9 @@ async def sweep(hub: Hub) -> None:
     await _leases(hub)
     now = hub.now()
     async with hub.ledger.accepting() as c:
-        expired = await ledger.expire(c, now)
+        expired = await ledger.expire(c, now, _expired_before(hub, now))
         await c.execute(delete(t.used_assertions).where(t.used_assertions.c.expires_at < now))
+    hub.expired_until = now
     if expired:
         log.info("delivery.expired", deliveries=expired)
     for name in await administer.end_groups(hub.ledger, now):
@@ -75,6 +79,16 @@ async def sweep(hub: Hub) -> None:
     await _reminders(hub)
     async with hub.ledger.reading() as c:
         metrics.outbox.set(await ledger_wire.outbox(c))
+
+
+def _expired_before(hub: Hub, now: datetime) -> datetime | None:
+    """Messages that expired before this were swept by this process; None: look at all that ever expired, as after every
+    start and now and then, for what became ready again long after."""
+    done = hub.expired_until
+    if done is None or now - hub.expired_all > EXPIRE_ALL or now < done:
+        hub.expired_all = now
+        return None
+    return done - OVERLAP
 
 
 async def _leases(hub: Hub) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, func, or_, select
 from starlette.responses import Response
 
 from broker import clock
@@ -60,10 +60,7 @@ async def queues(request: Request, hub: TheHub, caller: Operator) -> Response:
         parked = await relays.parked(c)
         depths = await ledger.depths(c)
         rows = {r["id"]: r for r in (await c.execute(select(t.queues))).mappings()}
-        oldest = dict((await c.execute(
-            select(d.queue, func.min(t.messages.c.accepted_at)).join(t.messages, t.messages.c.position == d.position)
-            .where(d.state == "ready").group_by(d.queue)
-        )).all())  # fmt: skip
+        oldest = await ledger.oldest_ready(c, registry.queues)
     now = hub.now()
     shown = [
         {
@@ -98,34 +95,42 @@ async def deliveries(
     limit: Limit = 100,
 ) -> Response:
     """Deliveries by member, state or queue, the latest change first."""
-    where = [column == value for column, value in ((d.member, member), (d.state, state), (d.queue, queue)) if value]
+    where: list[Any] = [d.queue == queue] if queue else []
+    if member:  # by its queues: deliveries have no index of members
+        where.append(d.queue.in_(select(t.subscriptions.c.id).where(t.subscriptions.c.member == member)))
+    if state:
+        where += [ledger.state_is(state), *([ledger.UNSETTLED] if state != "settled" else [])]
     return problems.answer(request, {"deliveries": await _rows(hub, limit, *where)})
 
 
 @router.get("/dead-letters")
 async def dead_letters(request: Request, hub: TheHub, caller: Operator, limit: Limit = 100) -> Response:
     """What needs somebody, with its reason."""
-    return problems.answer(request, {"dead_letters": await _rows(hub, limit, d.state == "dead")})
+    return problems.answer(request, {"dead_letters": await _rows(hub, limit, ledger.state_is("dead"))})
 
 
 @router.get("/outbox")
 async def outbox(request: Request, hub: TheHub, caller: Operator, limit: Limit = 100) -> Response:
     """What waits for RabbitMQ, and what is there without an acknowledgement."""
-    relay = request.app.state.relay
     async with hub.ledger.reading() as c:
         query = (
             select(d.state, func.count(), func.min(d.changed_at))
             .join(t.queues, t.queues.c.id == d.queue)
-            .where(t.queues.c.amqp_name.is_not(None), d.state.in_(("ready", "published")))
+            .where(
+                t.queues.c.amqp_name.is_not(None),
+                or_(ledger.state_is("ready"), ledger.state_is("published")),
+                ledger.UNSETTLED,
+            )
             .group_by(d.state)
         )
         counts = (await c.execute(query)).all()
+        connected, parked = await relays.any_alive(c), await relays.parked(c)
     now = hub.now()
     shown = {state: {"deliveries": number, "oldest_seconds": _age(oldest, now)} for state, number, oldest in counts}
     return problems.answer(
         request,
         {
-            "wire": None if relay is None else {"connected": relay.connected, "parked": sorted(relay.parked)},
+            "wire": None if request.app.state.door is None else {"connected": connected, "parked": sorted(parked)},
             "states": shown,
         },
     )

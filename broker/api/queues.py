@@ -20,7 +20,7 @@ from broker.delivery import LEASE_SECONDS
 from broker.errors import BrokerError, Fault, Invalid, quote
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
-from broker.ledger import wire
+from broker.ledger import replays, wire
 from broker.members import Subscription
 
 RECONNECT_MILLISECONDS = 1_000
@@ -122,14 +122,15 @@ async def list_queues(request: Request, hub: TheHub, caller: Member) -> Response
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
         own = [q for q in registry.queues.values() if q.member == caller.owner]
-        depths = await ledger.depths(c, caller.owner)
+        depths = await ledger.depths(c, [q.id for q in own])
+        oldest = await ledger.oldest_ready(c, [q.id for q in own])
         queues = []
         for q in own:
-            row, oldest = await wire.queue_row(c, q.id), await ledger.oldest_ready(c, q.id)
+            row = await wire.queue_row(c, q.id)
             queues.append({
                 "name": q.name, "delivery": q.delivery, "amqp_name": q.amqp_name, "generation": row["generation"],
                 "last_sequence": row["last_sequence"], "depth": depths.get(q.id, {}),
-                "oldest_ready": clock.text(oldest) if oldest else None,
+                "oldest_ready": clock.text(oldest[q.id]) if q.id in oldest else None,
             })  # fmt: skip
     return problems.answer(request, {"queues": queues})
 
@@ -244,13 +245,13 @@ def _moment(text: str) -> datetime:
     raise Invalid(Fault("/since", "date-time", found=quote(text)))
 
 
-def _replay(hub: Hub, body: Replay) -> ledger.Replay:
+def _replay(hub: Hub, body: Replay) -> replays.Replay:
     given = [name for name in ("since", "sequence", "message") if getattr(body, name) is not None]
     if len(given) != 1:
         raise Invalid(Fault("", "one-of", found=", ".join(given), allowed=("since", "sequence", "message")))
     if body.since is not None:
-        return ledger.Replay(since=_moment(body.since))
+        return replays.Replay(since=_moment(body.since))
     if body.message is not None:
         originator, _, id = body.message.partition(":")
-        return ledger.Replay(message=(originator, id))
-    return ledger.Replay(sequence=body.sequence)
+        return replays.Replay(message=(originator, id))
+    return replays.Replay(sequence=body.sequence)

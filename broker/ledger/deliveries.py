@@ -10,23 +10,34 @@ import json
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker import metrics
-from broker.delivery import MAX_COUNT, MAX_REDRIVES, REPLAYABLE, Standing, at_hand_over
+from broker.delivery import MAX_COUNT, MAX_REDRIVES, Standing, State, at_hand_over
 from broker.envelope import Release
 from broker.ledger import tables as t
-from broker.ledger.wakes import RELAYS, touch
+from broker.ledger.wakes import touch
 from broker.logs import log
 from broker.members import Registry
 
 d = t.deliveries.c
-_latest = t.messages.alias("latest")
+latest = t.messages.alias("latest")
 
 LIMIT_REASON = "delivery-limit"
 TOKEN_CHARACTERS = 32
@@ -34,6 +45,16 @@ STREAM_MARK = "s"
 """First character of the lease token of a stream (`broker.stream`)."""
 DRAIN = "drain"
 """Reason of an order to close connections: the member has lost a right, and a queue of its is to be drained."""
+
+
+def state_is(state: State) -> ColumnElement[bool]:
+    """The state as a word of the statement, never as a parameter: a plan that the database keeps for whichever state may
+    come has no use for the index of one, and reads the whole table instead."""
+    return d.state == literal_column(f"'{state}'")
+
+
+UNSETTLED = d.state != literal_column("'settled'")
+"""As the index of that name has it. SQLite wants to read it in the statement."""
 
 
 async def insert_rows(c: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
@@ -68,18 +89,28 @@ def new_row(
     }  # fmt: skip
 
 
-def _with_standing() -> Select[Any]:
-    """Deliveries with their message and the latest version of its chain: all that `at_hand_over` asks."""
-    m = t.messages.c
+_m = t.messages.c
+_WHOLE = (
+    t.deliveries, _m.originator, _m.id, _m.kind, _m.jws, _m.digest, _m.accepted_at, _m.expires_at, _m.warnings,
+    _m.withdrawn_by, _m.withdraws, _m.status, _m.traceparent,
+)  # fmt: skip
+_LEAN = (
+    d.queue, d.sequence, d.member, d.rule, d.state, d.attempt, _m.originator, _m.expires_at, _m.withdrawn_by, _m.withdraws,
+)  # fmt: skip
+
+
+def standings(columns: Sequence[Any] = _LEAN) -> Select[Any]:
+    """Deliveries with what `at_hand_over` asks of their message and of the latest version of its chain; no texts."""
     return (
-        select(
-            t.deliveries, m.originator, m.id, m.kind, m.jws, m.digest, m.accepted_at, m.expires_at, m.warnings,
-            m.withdrawn_by, m.withdraws, m.status, m.traceparent,
-            _latest.c.release.label("latest_release"), _latest.c.tlp.label("latest_tlp"),
-        )
-        .join(t.messages, m.position == d.position)
-        .join(_latest, and_(_latest.c.chain == m.chain, _latest.c.superseded_by.is_(None), _latest.c.withdraws.is_(False)))
-    )  # fmt: skip
+        select(*columns, latest.c.release.label("latest_release"), latest.c.tlp.label("latest_tlp"))
+        .join_from(t.deliveries, t.messages, _m.position == d.position)
+        .join(latest, and_(latest.c.chain == _m.chain, latest.c.superseded_by.is_(None), latest.c.withdraws.is_(False)))
+    )
+
+
+def with_standing() -> Select[Any]:
+    """The same, with the message itself and all of the delivery."""
+    return standings(_WHOLE)
 
 
 def standing(row: RowMapping) -> Standing:
@@ -108,8 +139,8 @@ async def take(
     after = 0
     while len(offered) < limit:
         query = (
-            _with_standing()
-            .where(d.queue == queue, d.state == "ready", d.sequence > after)
+            with_standing()
+            .where(d.queue == queue, state_is("ready"), d.sequence > after)
             .where(or_(d.available_at.is_(None), d.available_at <= now))
             .order_by(d.sequence)
             .limit(limit - len(offered))
@@ -127,13 +158,11 @@ async def take(
             elif verdict != "hold":
                 lapsed[verdict].append(row["sequence"])
         for state, sequences in lapsed.items():
-            lapsed_count += await _move(c, queue, sequences, "ready", now, state=state, reason=state)
+            lapsed_count += await move(c, queue, sequences, "ready", now, state=state, reason=state)
     return offered, lapsed_count
 
 
-async def _move(
-    c: AsyncConnection, queue: str, sequences: Sequence[int], was: str, now: datetime, **values: Any
-) -> int:
+async def move(c: AsyncConnection, queue: str, sequences: Sequence[int], was: str, now: datetime, **values: Any) -> int:
     """Change rows of one queue that are still in state `was`. Returns how many."""
     if not sequences:
         return 0
@@ -150,7 +179,7 @@ async def lease(
 ) -> list[RowMapping]:
     """Lease up to `limit` deliveries under `token` (32 characters); the public lease id is `token.sequence`."""
     rows, _ = await take(c, registry, queue, limit, now)
-    await _move(
+    await move(
         c, queue, [r["sequence"] for r in rows], "ready", now,
         state="leased", lease_id=token, lease_until=now + timedelta(seconds=lease_seconds), count=d.count + 1,
         handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)), available_at=None,
@@ -171,46 +200,46 @@ def stream_of(token: str) -> str:
 async def unsettled(c: AsyncConnection, queue: str, stream: str) -> int:
     """How many deliveries a stream holds."""
     held = d.lease_id.between(stream + "0" * 16, stream + "f" * 16)
-    query = select(func.count()).select_from(t.deliveries).where(d.queue == queue, d.state == "leased", held)
+    query = select(func.count()).select_from(t.deliveries).where(d.queue == queue, state_is("leased"), held)
     return int((await c.execute(query)).scalar_one())
 
 
 async def take_back(c: AsyncConnection, queue: str, token: str, sequence: int, now: datetime) -> int:
     """What a stream was sent after the lease `token.sequence` did not arrive: it returns, uncounted. How many."""
     later = or_(d.lease_id > token, and_(d.lease_id == token, d.sequence > sequence))
-    query = _with_standing().where(d.queue == queue, d.state == "leased", later, d.lease_id <= token[:16] + "f" * 16)
+    query = with_standing().where(d.queue == queue, state_is("leased"), later, d.lease_id <= token[:16] + "f" * 16)
     rows = (await c.execute(query.order_by(d.sequence).with_for_update(of=t.deliveries))).mappings().all()
     for row in rows:
         if await come_back(c, row, now) == "ready":
-            await _move(c, queue, [row["sequence"]], "ready", now, count=d.count - 1)
+            await move(c, queue, [row["sequence"]], "ready", now, count=d.count - 1)
     return len(rows)
 
 
 async def next_offer(c: AsyncConnection, queue: str, now: datetime) -> datetime | None:
     """When a delayed or a leased delivery of a queue that offers nothing now may be offered again."""
     instants = (
-        select(func.min(d.available_at)).where(d.queue == queue, d.state == "ready", d.available_at > now),
-        select(func.min(d.lease_until)).where(d.queue == queue, d.state == "leased"),
+        select(func.min(d.available_at)).where(d.queue == queue, state_is("ready"), d.available_at > now),
+        select(func.min(d.lease_until)).where(d.queue == queue, state_is("leased")),
     )
     return min(filter(None, [(await c.execute(instant)).scalar_one() for instant in instants]), default=None)
 
 
 async def of_lease(c: AsyncConnection, queue: str, sequences: Sequence[int]) -> dict[int, RowMapping]:
     """Rows by sequence, locked, with standing: what extend and settle decide on."""
-    query = _with_standing().where(d.queue == queue, d.sequence.in_(sequences)).with_for_update(of=t.deliveries)
+    query = with_standing().where(d.queue == queue, d.sequence.in_(sequences)).with_for_update(of=t.deliveries)
     return {row["sequence"]: row for row in (await c.execute(query)).mappings()}
 
 
 async def extend(c: AsyncConnection, queue: str, sequences: Sequence[int], until: datetime, now: datetime) -> None:
-    await _move(c, queue, sequences, "leased", now, lease_until=until)
+    await move(c, queue, sequences, "leased", now, lease_until=until)
 
 
 async def settle(c: AsyncConnection, queue: str, sequences: Sequence[int], now: datetime) -> None:
-    await _move(c, queue, sequences, "leased", now, state="settled", lease_until=None)
+    await move(c, queue, sequences, "leased", now, state="settled", lease_until=None)
 
 
 async def reject(c: AsyncConnection, queue: str, sequence: int, reason: str, now: datetime) -> None:
-    await _move(c, queue, [sequence], "leased", now, state="dead", lease_until=None, reason=reason)
+    await move(c, queue, [sequence], "leased", now, state="dead", lease_until=None, reason=reason)
 
 
 async def come_back(c: AsyncConnection, row: RowMapping, now: datetime, available_at: datetime | None = None) -> str:
@@ -224,7 +253,7 @@ async def come_back(c: AsyncConnection, row: RowMapping, now: datetime, availabl
     else:
         state = "ready"
     reason = {"ready": None, "dead": LIMIT_REASON}.get(state, state)
-    await _move(
+    await move(
         c, row["queue"], [row["sequence"]], "leased", now,
         state=state, reason=reason, lease_id=None, lease_until=None, available_at=available_at if state == "ready" else None,
     )  # fmt: skip
@@ -233,7 +262,7 @@ async def come_back(c: AsyncConnection, row: RowMapping, now: datetime, availabl
 
 async def bring_back(c: AsyncConnection, now: datetime, limit: int, queue: str | None = None) -> list[tuple[str, str]]:
     """Deliveries whose lease has ended return, in one queue or in any: (queue, new state) of each, up to `limit`."""
-    query = _with_standing().where(d.state == "leased", d.lease_until <= now).limit(limit)
+    query = with_standing().where(state_is("leased"), d.lease_until <= now).limit(limit)
     if queue is not None:
         query = query.where(d.queue == queue)
     rows = (await c.execute(query.with_for_update(of=t.deliveries, skip_locked=True))).mappings().all()
@@ -247,17 +276,18 @@ async def bring_back(c: AsyncConnection, now: datetime, limit: int, queue: str |
 
 async def end_leases(c: AsyncConnection, member: str, now: datetime) -> None:
     """All leases of a member end now, whatever time they had: it is suspended."""
-    query = _with_standing().where(d.member == member, d.state == "leased").with_for_update(of=t.deliveries)
+    query = with_standing().where(d.member == member, state_is("leased")).with_for_update(of=t.deliveries)
     for row in (await c.execute(query)).mappings().all():
         await come_back(c, row, now)
 
 
-async def expire(c: AsyncConnection, now: datetime) -> int:
-    """Ready deliveries of messages past `expires_at` become expired."""
-    past = select(t.messages.c.position).where(t.messages.c.expires_at <= now)
+async def expire(c: AsyncConnection, now: datetime, since: datetime | None = None) -> int:
+    """Ready deliveries of messages past `expires_at` become expired. `since`: of those that expired after it, alone."""
+    m = t.messages.c
+    past = select(m.position).where(m.expires_at <= now, *([m.expires_at > since] if since else []))
     done = await c.execute(
         update(t.deliveries)
-        .where(d.state == "ready", d.position.in_(past))
+        .where(state_is("ready"), d.position.in_(past))
         .values(state="expired", reason="expired", changed_at=now)
     )
     return int(done.rowcount)
@@ -268,91 +298,9 @@ async def withdraw_chain(c: AsyncConnection, chain: int, now: datetime) -> None:
     versions = select(t.messages.c.position).where(t.messages.c.chain == chain, t.messages.c.withdraws.is_(False))
     await c.execute(
         update(t.deliveries)
-        .where(d.position.in_(versions), d.state == "ready")
+        .where(d.position.in_(versions), state_is("ready"))
         .values(state="withdrawn", reason="withdrawn", changed_at=now)
     )
-
-
-async def lapse(c: AsyncConnection, registry: Registry, now: datetime, *where: Any) -> None:
-    """Decide anew about deliveries that a change may have barred: ready becomes revoked, what may still be in
-    RabbitMQ has its queue drained. `where` narrows to what the change touches. Rows are locked as they are read: a
-    claim of the relay that has not committed yet is waited for, or it would be published unseen."""
-    query = _with_standing().where(d.state.in_(("ready", "published")), *where).order_by(d.queue, d.sequence)
-    rows = (await c.execute(query.with_for_update(of=t.deliveries))).mappings().all()
-    revoked: dict[str, list[int]] = defaultdict(list)
-    drains: dict[str, str] = {}
-    for row in rows:
-        if at_hand_over(standing(row), registry, now) != "revoked":
-            continue
-        if row["state"] == "ready":
-            revoked[row["queue"]].append(row["sequence"])
-        if row["attempt"]:
-            drains[row["queue"]] = row["member"]
-    for queue, sequences in revoked.items():
-        await _move(c, queue, sequences, "ready", now, state="revoked", reason="revoked")
-    if drains:
-        await c.execute(update(t.queues).where(t.queues.c.id.in_(drains), t.queues.c.declared).values(drain=True))
-        closings = [{"member": m, "reason": DRAIN, "at": now} for m in sorted(set(drains.values()))]
-        await c.execute(insert(t.closings), closings)  # any relay can, should the one that holds the queue be dead
-        touch(c, [*drains, RELAYS])
-
-
-async def lapse_chain(c: AsyncConnection, registry: Registry, chain: int, now: datetime) -> None:
-    """`lapse` for the versions of a chain, after an amendment."""
-    await lapse(c, registry, now, t.messages.c.chain == chain, t.messages.c.withdraws.is_(False))
-
-
-async def lapse_group(
-    c: AsyncConnection, registry: Registry, group: str, members: Iterable[str], now: datetime
-) -> None:
-    """`lapse` for what the group may have admitted, after a leave or an operation's end.
-
-    The latest release says so, not the delivery's rule: that is the first that admitted it, perhaps to another version.
-    """
-    named = _latest.c.release.contains(json.dumps(group), autoescape=True)
-    await lapse(c, registry, now, named, d.member.in_(list(members)))
-
-
-async def lapse_member(c: AsyncConnection, registry: Registry, member: str, now: datetime) -> None:
-    """`lapse` for all that was held for a suspended member, now that it is active again."""
-    await lapse(c, registry, now, d.member == member)
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """From where a queue is replayed: exactly one of the three."""
-
-    since: datetime | None = None
-    sequence: int | None = None
-    message: tuple[str, str] | None = None
-
-
-async def replay(
-    c: AsyncConnection, registry: Registry, queue: str, wanted: Replay, now: datetime
-) -> tuple[int, list[RowMapping]]:
-    """settled, dead, published → ready: round + 1, count 0. Returns (replayed, skipped rows)."""
-    query = _with_standing().where(d.queue == queue)
-    if wanted.sequence is not None:
-        query = query.where(d.sequence >= wanted.sequence)
-    elif wanted.since is not None:
-        query = query.where(t.messages.c.accepted_at >= wanted.since)
-    elif wanted.message is not None:
-        query = query.where(t.messages.c.originator == wanted.message[0], t.messages.c.id == wanted.message[1])
-    rows = (await c.execute(query.order_by(d.sequence).with_for_update(of=t.deliveries))).mappings().all()
-    again, skipped = [], []
-    for row in rows:
-        if row["state"] in REPLAYABLE and at_hand_over(standing(row), registry, now) == "offer":
-            again.append(row["sequence"])
-        elif row["state"] not in ("ready", "leased"):
-            skipped.append(row)
-    if again:
-        await c.execute(
-            update(t.deliveries)
-            .where(d.queue == queue, d.sequence.in_(again), d.state.in_(REPLAYABLE))
-            .values(state="ready", round=d.round + 1, count=0, redrives=0, reason=None, lease_id=None, available_at=None,
-                    changed_at=now)
-        )  # fmt: skip
-    return len(again), skipped
 
 
 async def redrive(c: AsyncConnection, queue: str, sequence: int, now: datetime) -> bool:
@@ -372,7 +320,7 @@ async def settle_published(c: AsyncConnection, position: int, member: str, now: 
     """A signed acknowledgement settles every published delivery of the message to the member."""
     await c.execute(
         update(t.deliveries)
-        .where(d.position == position, d.member == member, d.state == "published")
+        .where(d.position == position, d.member == member, state_is("published"))
         .values(state="settled", changed_at=now)
     )
 
@@ -391,25 +339,30 @@ async def index(c: AsyncConnection, queue: str, after: int, limit: int) -> Seque
     return (await c.execute(query)).mappings().all()
 
 
-async def depths(c: AsyncConnection, member: str | None = None) -> dict[str, Mapping[str, int]]:
-    """queue -> {state: how many}, for one member or all."""
-    query = select(d.queue, d.state, func.count()).group_by(d.queue, d.state)
-    if member is not None:
-        query = query.where(d.member == member)
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for queue, state, number in await c.execute(query):
-        found[queue][state] = number
-    return dict(found)
-
-
-async def oldest_ready(c: AsyncConnection, queue: str) -> datetime | None:
-    """When the first ready delivery of the queue was accepted."""
+async def depths(c: AsyncConnection, queues: Iterable[str] | None = None) -> dict[str, Mapping[str, int]]:
+    """queue -> {state: how many}, for these or all. What is settled is not counted: sequences have no gaps."""
+    q = t.queues.c
     query = (
-        select(t.messages.c.accepted_at)
-        .join(t.deliveries, d.position == t.messages.c.position)
-        .where(d.queue == queue, d.state == "ready")
-        .order_by(d.sequence)
-        .limit(1)
+        select(q.id, q.last_sequence, d.state, func.count(d.queue))
+        .outerjoin_from(t.queues, t.deliveries, and_(d.queue == q.id, UNSETTLED))
+        .group_by(q.id, q.last_sequence, d.state)
     )
-    found: datetime | None = (await c.execute(query)).scalar_one_or_none()
-    return found
+    if queues is not None:
+        query = query.where(q.id.in_(list(queues)))
+    found: dict[str, dict[str, int]] = {}
+    for queue, last, state, number in await c.execute(query):
+        counted = found.setdefault(queue, {"settled": last})
+        if state is not None:
+            counted[state] = number
+            counted["settled"] -= number
+    return {queue: {state: n for state, n in counted.items() if n} for queue, counted in found.items()}
+
+
+async def oldest_ready(c: AsyncConnection, queues: Iterable[str]) -> dict[str, datetime]:
+    """queue -> when its first ready delivery was accepted, for those that have one."""
+    q = t.queues.c
+    first = (
+        select(d.position).where(d.queue == q.id, state_is("ready")).order_by(d.sequence).limit(1).correlate(t.queues)
+    ).scalar_subquery()
+    query = select(q.id, t.messages.c.accepted_at).join_from(t.queues, t.messages, t.messages.c.position == first)
+    return dict((await c.execute(query.where(q.id.in_(list(queues))))).all())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, insert, or_, select, tuple_, update
+from sqlalchemy import RowMapping, and_, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.ledger import tables as t
@@ -48,10 +49,11 @@ async def known(c: AsyncConnection, addresses: Iterable[tuple[str, str]]) -> dic
     found: dict[str, Known] = {}
     for start in range(0, len(wanted), _IN_LIST):
         part = wanted[start : start + _IN_LIST]
-        if len({originator for originator, _ in part}) == 1:  # the usual batch: plain IN, plain index use
-            where = and_(t.messages.c.originator == part[0][0], t.messages.c.id.in_([id for _, id in part]))
-        else:
-            where = tuple_(t.messages.c.originator, t.messages.c.id).in_(part)
+        ids: dict[str, list[str]] = defaultdict(list)
+        for originator, id in part:
+            ids[originator].append(id)
+        # by originator, never `(originator, id) IN`: SQLite reads the whole table for that
+        where = or_(*(and_(t.messages.c.originator == who, t.messages.c.id.in_(theirs)) for who, theirs in ids.items()))
         for row in await c.execute(select(*_KNOWN).where(where)):
             item = Known(*row)
             found[item.address] = item
@@ -207,53 +209,63 @@ class Listing:
     limit: int = 50
 
 
-async def list_page(c: AsyncConnection, member: str, wanted: Listing) -> Sequence[RowMapping]:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`last`: position of the last candidate that was looked at, shown or not; None when there are no more."""
+
+    rows: Sequence[RowMapping]
+    last: int | None
+
+
+LOOK_AT = 1_000
+"""Candidates looked at for one page that asks for something in particular: a page may be short, even empty, and still
+have a next one. Whoever asks for what is rare must not have the whole table read."""
+
+
+async def list_page(c: AsyncConnection, member: str, wanted: Listing) -> Page:
     """Candidates, newest first: the member's own, or those it was decided for. The caller decides anew (promise 2)."""
-    m = t.messages.c
-    columns = [
-        m.position,
-        m.originator,
-        m.id,
-        m.kind,
-        m.version,
-        m.status,
-        m.tlp,
-        m.heading,
-        m.digest,
-        m.accepted_at,
-        m.expires_at,
-        m.chain,
-        m.superseded_by,
-        m.withdrawn_by,
-        m.withdraws,
-    ]
+    m, a = t.messages.c, t.audience.c
+    columns = (
+        m.position, m.originator, m.id, m.kind, m.version, m.status, m.tlp, m.heading, m.digest, m.accepted_at,
+        m.expires_at, m.chain, m.superseded_by, m.withdrawn_by, m.withdraws,
+    )  # fmt: skip
+    particular = wanted.kind is not None or wanted.heading is not None or wanted.since is not None
+    limit = LOOK_AT if particular else wanted.limit
     query: Any
     if wanted.box == "sent":
+        position = m.position
         query = select(*columns, m.release.label("rule")).where(m.originator == member)
     else:
-        query = (
-            select(*columns, t.audience.c.rule, t.audience.c.fetched_at)
-            .join(t.audience, t.audience.c.position == m.position)
-            .where(t.audience.c.member == member)
-        )
-    for column, value in ((m.kind, wanted.kind), (m.heading, wanted.heading)):
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.since is not None:
-        query = query.where(m.accepted_at >= wanted.since)
+        position = a.position
+        query = select(a.position, a.rule, a.fetched_at).where(a.member == member)
     if wanted.identifier is not None:
         named = select(t.identifiers.c.position).where(t.identifiers.c.value.in_(wanted.identifier))
-        query = query.where(m.position.in_(named))
+        query = query.where(position.in_(named))
     if wanted.before is not None:
-        query = query.where(m.position < wanted.before)
-    return (await c.execute(query.order_by(m.position.desc()).limit(wanted.limit))).mappings().all()
+        query = query.where(position < wanted.before)
+    query = query.order_by(position.desc()).limit(limit)
+    if wanted.box != "sent":  # the member's newest first, and only then the messages: in that order
+        mine = query.subquery()
+        query = select(*columns, mine.c.rule, mine.c.fetched_at).join(mine, mine.c.position == m.position)
+        query = query.order_by(m.position.desc())
+    rows = (await c.execute(query)).mappings().all()
+    last = rows[-1]["position"] if len(rows) == limit else None
+    return Page([row for row in rows if _is_wanted(row, wanted)] if particular else rows, last)
+
+
+def _is_wanted(row: RowMapping, wanted: Listing) -> bool:
+    return (
+        wanted.kind in (None, row["kind"])
+        and wanted.heading in (None, row["heading"])
+        and (wanted.since is None or row["accepted_at"] >= wanted.since)
+    )
 
 
 async def overdue(c: AsyncConnection, now: datetime, limit: int) -> Sequence[RowMapping]:
     """Messages whose acknowledge_by has passed and whose sender has not been told, unless withdrawn."""
     m = t.messages.c
-    query = select(m.position, m.originator, m.id, m.withdrawn_by).where(m.acknowledge_by <= now).order_by(m.position)
-    return (await c.execute(query.limit(limit))).mappings().all()
+    query = select(m.position, m.originator, m.id, m.withdrawn_by).where(m.acknowledge_by <= now)
+    return (await c.execute(query.order_by(m.acknowledge_by).limit(limit))).mappings().all()
 
 
 async def unacknowledged(c: AsyncConnection, position: int) -> list[str]:

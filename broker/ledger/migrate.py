@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from alembic import command, op
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Index, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -116,20 +116,20 @@ async def _who_is_in_the_way(ledger: Ledger) -> str:
     return f"{said} The oldest transaction is that of process {row.pid}{name}, {row.state}, since {row.xact_start}."
 
 
-def add_index(index: Index) -> None:
-    """For a migration: build an index of a table that grows without keeping anybody from writing.
+def add_index(name: str, table: str, columns: Sequence[str], where: str | None = None) -> None:
+    """For a migration: build an index of a table that grows, and keep nobody from writing meanwhile.
 
-    Not inside a transaction, so it stands alone in its revision; begun anew if an earlier try broke off.
+    Outside of any transaction, so it stands alone in its revision; what an earlier try has left is begun anew.
     """
+    predicate = None if where is None else text(where)
     context = op.get_context()
     if context.dialect.name != "postgresql":
-        index.create(op.get_bind(), checkfirst=True)
+        op.create_index(name, table, columns, sqlite_where=predicate)
         return
     with context.autocommit_block():
         op.execute("SET lock_timeout = 0")  # it waits for all who write, and lets them write
-        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
-        index.dialect_options["postgresql"]["concurrently"] = True
-        index.create(op.get_bind())
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.create_index(name, table, columns, postgresql_where=predicate, postgresql_concurrently=True)
         op.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
 
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import AlreadyThere, Fault, NotFound, RegistryRefused
 from broker.ledger import tables as t
+from broker.ledger.deliveries import state_is
 from broker.ledger.wakes import RELAYS, touch
 from broker.members import (
     HUB,
@@ -232,7 +233,7 @@ async def remove_subscription(c: AsyncConnection, member: str, name: str, now: d
     await c.execute(update(t.subscriptions).where(t.subscriptions.c.id == id).values(removed_at=now))
     await c.execute(
         update(t.deliveries)
-        .where(t.deliveries.c.queue == id, t.deliveries.c.state.in_(("ready", "leased")))
+        .where(t.deliveries.c.queue == id, or_(state_is("ready"), state_is("leased")))
         .values(state="revoked", reason="subscription removed", lease_id=None, lease_until=None, changed_at=now)
     )
     await c.execute(update(t.queues).where(t.queues.c.id == id, t.queues.c.declared).values(drain=True))

@@ -188,6 +188,7 @@ messages = Table(
     Column("audience_salt", LargeBinary(32), nullable=False),
     Column("traceparent", String(64)),
     UniqueConstraint("originator", "id"),
+    Index("ix_messages_originator_position", "originator", "position"),
     Index("ix_messages_chain", "chain"),
     Index(
         "ix_messages_expires_at",
@@ -261,6 +262,14 @@ deliveries = Table(
     ),
     Index(
         "ix_deliveries_dead", "changed_at", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")
+    ),
+    Index(
+        "ix_deliveries_unsettled",
+        "queue",
+        "state",
+        "changed_at",
+        sqlite_where=text("state <> 'settled'"),
+        postgresql_where=text("state <> 'settled'"),
     ),
     Index("ix_deliveries_position", "position", "member"),
 )

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, and_, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy import RowMapping, Select, and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.delivery import at_hand_over
 from broker.ledger import tables as t
-from broker.ledger.deliveries import LIMIT_REASON, _move, _with_standing, standing, take
+from broker.ledger.deliveries import LIMIT_REASON, UNSETTLED, move, standing, state_is, take, with_standing
 from broker.members import Registry
 
 d = t.deliveries.c
@@ -45,7 +45,7 @@ class Copy:
 def _queues() -> Select[Any]:
     """Queues with their subscription; `waiting`: something is ready, for a member that may be handed it."""
     s, m = t.subscriptions.c, t.members.c
-    ready = exists().where(d.queue == q.id, d.state == "ready")
+    ready = exists().where(d.queue == q.id, state_is("ready"))
     return (
         select(t.queues, s.member, s.name, s.removed_at, t.holdings.c.relay, and_(m.active, ready).label("waiting"))
         .join(t.subscriptions, s.id == q.id)
@@ -74,7 +74,7 @@ async def queue_row(c: AsyncConnection, queue: str) -> RowMapping:
 async def outbox(c: AsyncConnection) -> int:
     """How many deliveries wait for RabbitMQ."""
     ready = select(func.count()).select_from(t.deliveries).join(t.queues, q.id == d.queue)
-    return int((await c.execute(ready.where(d.state == "ready", q.amqp_name.is_not(None)))).scalar_one())
+    return int((await c.execute(ready.where(state_is("ready"), q.amqp_name.is_not(None)))).scalar_one())
 
 
 async def owner_of(c: AsyncConnection, amqp_name: str) -> RowMapping | None:
@@ -94,7 +94,7 @@ async def claim(
     if row["drain"] or row["relay"] != relay:
         return []
     rows, _ = await take(c, registry, queue, limit, now)
-    await _move(
+    await move(
         c, queue, [r["sequence"] for r in rows], "ready", now,
         attempt=d.attempt + 1, handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)),
     )  # fmt: skip
@@ -122,8 +122,13 @@ async def confirmed(c: AsyncConnection, copies: Sequence[Copy], now: datetime) -
 
 async def _current(c: AsyncConnection, copies: Sequence[Copy]) -> dict[Copy, RowMapping]:
     """Those copies that still are their delivery: same round and attempt, not settled or lapsed meanwhile."""
-    keys = [(x.queue, x.sequence) for x in copies]
-    query = _with_standing().where(tuple_(d.queue, d.sequence).in_(keys)).with_for_update(of=t.deliveries)
+    if not copies:
+        return {}
+    sequences: dict[str, list[int]] = defaultdict(list)
+    for x in copies:
+        sequences[x.queue].append(x.sequence)
+    where = or_(*(and_(d.queue == queue, d.sequence.in_(theirs)) for queue, theirs in sequences.items()))
+    query = with_standing().where(where).with_for_update(of=t.deliveries)
     rows = {(r["queue"], r["sequence"]): r for r in (await c.execute(query)).mappings()}
     found = {}
     for copy in copies:
@@ -153,7 +158,7 @@ async def dead_lettered(c: AsyncConnection, copy: Copy, reason: str, now: dateti
         values = {"reason": LIMIT_REASON}
         if row["redrives"] == 0:  # the raised attempt outdates this letter: it may come twice
             state, values = "ready", {"reason": None, "redrives": 1, "attempt": d.attempt + 1}
-    await _move(c, copy.queue, [copy.sequence], row["state"], now, state=state, **values)
+    await move(c, copy.queue, [copy.sequence], row["state"], now, state=state, **values)
     return state
 
 
@@ -167,14 +172,14 @@ async def drained(c: AsyncConnection, registry: Registry, copies: Sequence[Copy]
     for (queue, was, becomes), sequences in moves.items():
         back = {"count": d.count - 1} if was == "published" else {}
         reason = None if becomes == "ready" else becomes
-        await _move(c, queue, sequences, was, now, state=becomes, reason=reason, **back)
+        await move(c, queue, sequences, was, now, state=becomes, reason=reason, **back)
 
 
 async def lost(c: AsyncConnection, queue: str, since: datetime | None, now: datetime) -> int:
     """The queue is gone from RabbitMQ: what was published since it was last seen empty becomes ready again."""
     done = await c.execute(
         update(t.deliveries)
-        .where(d.queue == queue, d.state == "published", *([d.changed_at >= since] if since else []))
+        .where(d.queue == queue, state_is("published"), UNSETTLED, *([d.changed_at >= since] if since else []))
         .values(state="ready", changed_at=now)
     )
     return int(done.rowcount)
@@ -184,7 +189,7 @@ async def removed(c: AsyncConnection, queue: str, now: datetime) -> None:
     """The queue of a removed subscription is gone from RabbitMQ; what was not handed over never will be."""
     await c.execute(
         update(t.deliveries)
-        .where(d.queue == queue, d.state == "ready")
+        .where(d.queue == queue, state_is("ready"))
         .values(state="revoked", reason="subscription removed", changed_at=now)
     )
     await set_queue(c, queue, declared=False, drain=False)
