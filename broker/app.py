@@ -79,10 +79,11 @@ async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:
     ledger = await startup_checks.open_proved(config.home, config.ledger_url, now)
     hub = Hub(ledger, load_language(), key, config.public_url, now)
     hub.limits = Limits(config.messages_per_second)
-    registry = await administer.snapshot(ledger)
-    if jws.thumbprint(jws.public_jwk(hub.key)) not in registry.keys:
+    kept = (await administer.snapshot(ledger)).keys.get(jws.thumbprint(jws.public_jwk(hub.key)))
+    if kept is None or kept.state(now()) != "active":
         await ledger.close()
-        raise SetupRefused(Fault("/home", "hub-key-unknown", found=str(config.hub_key)))
+        rule = "hub-key-unknown" if kept is None else "hub-key-not-in-force"
+        raise SetupRefused(Fault("/home", rule, found=str(config.hub_key)))
     return hub
 
 

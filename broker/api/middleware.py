@@ -9,7 +9,7 @@ import re
 import secrets
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import metrics
@@ -60,6 +60,8 @@ class Around:
             return
         try:
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:  # while its request was still on the way: nobody is there to be answered
+            pass
         except Exception as error:
             if started:
                 raise

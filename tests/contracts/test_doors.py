@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import quote as percent
 
@@ -11,8 +11,10 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from starlette.types import Message, Scope
 
 from broker import jws
+from broker.app import make_app
 from tests.forge import refused, same_but_for_the_request, token, untouched
 from tests.region import Region, to
 
@@ -733,3 +735,30 @@ async def test_no_octets_crash_the_post(fuzzed: Region, content: bytes, kind: st
     assert answer.status_code < 500
     for line in answer.text.splitlines() if answer.status_code == 200 else ():
         assert 400 <= json.loads(line)["status"] < 500
+
+
+@pytest.mark.parametrize("door", ["/v1/messages", "/v1/oauth/token", "/v1/rabbitmq/auth/user"])
+async def test_a_caller_that_goes_while_it_speaks_is_no_fault_of_ours(
+    sqlite_here: Region, caplog: pytest.LogCaptureFixture, door: str
+) -> None:
+    """Its request ends in the middle: nobody is answered, and nothing is told of as failed."""
+    said: Iterator[Message] = iter(
+        [{"type": "http.request", "body": b"grant", "more_body": True}, {"type": "http.disconnect"}]
+    )
+    answered: list[Message] = []
+
+    async def receive() -> Message:
+        return next(said)
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    kind = b"application/jose" if door == "/v1/messages" else b"application/x-www-form-urlencoded"
+    scope: Scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": door, "raw_path": door.encode(),
+        "query_string": b"", "root_path": "", "headers": [(b"content-type", kind)], "server": ("hub.test", 80), "client": None,
+    }  # fmt: skip
+    await make_app(sqlite_here.hub)(scope, receive, send)
+
+    assert answered == []
+    assert "request.failed" not in caplog.text

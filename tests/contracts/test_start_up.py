@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from broker import app, keyfiles, startup_checks, upkeep
+from broker import administer, app, jws, keyfiles, startup_checks, upkeep
 from broker.config import Config
 from broker.errors import SetupRefused, WireRefused
 from broker.hub import Hub
@@ -412,3 +412,18 @@ def config_of(rabbit: Rabbit, home: Path) -> Config:
     url = f"http://127.0.0.1:{rabbit.hub_port}"
     ledger = f"sqlite:///{home}/ledger.sqlite"
     return Config(home, ledger, url, "127.0.0.1", rabbit.hub_port, rabbit.amqp_url, rabbit.management_url, "json")
+
+
+async def test_a_hub_whose_own_key_was_revoked_does_not_start(tmp_path: Path) -> None:
+    """It would sign receipts that nobody may believe."""
+    config = embedded(tmp_path, f"sqlite:///{tmp_path}/ledger.sqlite")
+    await app.init(config)
+    hub = await app.open_hub(config)
+    kid = jws.thumbprint(jws.public_jwk(hub.key))
+    await administer.revoke(hub.ledger, kid, "copied", hub.now())
+    await hub.ledger.close()
+
+    with pytest.raises(SetupRefused) as refused:
+        await app.open_hub(config)
+
+    assert refused.value.rule == "hub-key-not-in-force"

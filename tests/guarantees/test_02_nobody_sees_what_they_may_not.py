@@ -16,6 +16,7 @@ import pytest
 from broker import administer
 from broker.clock import text
 from broker.ledger import registry as ledger_registry
+from broker.members import HUB
 from tests import model, season
 from tests.region import Region, address_of, to
 
@@ -255,10 +256,12 @@ async def test_a_suspended_member_keeps_its_deliveries(here: Region) -> None:
     await administer.set_active(here.hub.ledger, "PE", True, here.clock())
     here._tokens.clear()
 
-    assert await tombstones(here, "PE") == [(1, "ready"), (2, "ready"), (3, "revoked")]
+    assert await tombstones(here, "PE") == [(1, "ready"), (2, "ready"), (3, "revoked"), (4, "ready")]
     (stale,) = await here.settle("PE", "all", {"lease_id": leased["lease_id"], "outcome": "accept"})
     assert stale["status"] == 409
-    assert await here.take("PE", "all") == ["CL:leased", "CL:waiting"]
+    first, second, notice = await here.take("PE", "all")
+    assert (first, second) == ("CL:leased", "CL:waiting")
+    assert notice.startswith(f"{HUB}:"), "that `waiting` is superseded; of what superseded it not a word"
     assert not await sees(here, "PE", "CL:meanwhile")
 
 
