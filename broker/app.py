@@ -80,10 +80,12 @@ async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:
     hub = Hub(ledger, load_language(), key, config.public_url, now)
     hub.limits = Limits(config.messages_per_second)
     kept = (await administer.snapshot(ledger)).keys.get(jws.thumbprint(jws.public_jwk(hub.key)))
-    if kept is None or kept.state(now()) != "active":
+    if kept is None:
         await ledger.close()
-        rule = "hub-key-unknown" if kept is None else "hub-key-not-in-force"
-        raise SetupRefused(Fault("/home", rule, found=str(config.hub_key)))
+        raise SetupRefused(Fault("/home", "hub-key-unknown", found=str(config.hub_key)))
+    if kept.state(now()) != "active":
+        await ledger.close()
+        raise SetupRefused(Fault("/home", "hub-key-not-in-force", found=str(config.hub_key)))
     return hub
 
 

@@ -26,6 +26,8 @@ MAX_MESSAGES_IN_HAND = 10_000
 MAX_OCTETS_IN_HAND = 128_000_000
 """Octets of request bodies held in memory: with what is made of them a process stays below about 1 GB."""
 BUSY_RETRY_SECONDS = 1
+MESSAGES_IN_HAND = Fault("", "messages-in-hand", allowed=(str(MAX_MESSAGES_IN_HAND),))
+OCTETS_IN_HAND = Fault("", "octets-in-hand", allowed=(str(MAX_OCTETS_IN_HAND),))
 
 
 class Rate:
@@ -57,13 +59,13 @@ class InHand:
     """How much of something a process holds at a time, in all."""
 
     most: int
-    rule: str
+    fault: Fault
     now: int = 0
 
     def take(self, number: int) -> None:
         """Raises Busy, unless nothing at all is in hand: whatever is allowed alone gets its turn."""
         if self.now and self.now + number > self.most:
-            raise Busy(Fault("", self.rule, allowed=(str(self.most),)), retry_after=BUSY_RETRY_SECONDS)
+            raise Busy(self.fault, retry_after=BUSY_RETRY_SECONDS)
         self.now += number
 
     def give(self, number: int) -> None:
@@ -107,8 +109,8 @@ class Limits:
     calls: Rate = field(default_factory=lambda: Rate(CALLS_PER_SECOND))
     tokens: Rate = field(default_factory=lambda: Rate(TOKENS_PER_SECOND))
     seats: Seats = field(default_factory=Seats)
-    messages_in_hand: InHand = field(default_factory=lambda: InHand(MAX_MESSAGES_IN_HAND, "messages-in-hand"))
-    octets_in_hand: InHand = field(default_factory=lambda: InHand(MAX_OCTETS_IN_HAND, "octets-in-hand"))
+    messages_in_hand: InHand = field(default_factory=lambda: InHand(MAX_MESSAGES_IN_HAND, MESSAGES_IN_HAND))
+    octets_in_hand: InHand = field(default_factory=lambda: InHand(MAX_OCTETS_IN_HAND, OCTETS_IN_HAND))
 
     def __post_init__(self) -> None:
         self.messages = Rate(self.messages_per_second)

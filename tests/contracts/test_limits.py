@@ -44,7 +44,7 @@ def test_a_rate_is_an_average_with_a_burst() -> None:
 
 def test_what_is_in_hand_is_bounded_and_given_back() -> None:
     """Whatever is allowed alone gets its turn, however large."""
-    hand = InHand(100, "octets-in-hand")
+    hand = InHand(100, limits.OCTETS_IN_HAND)
     with hand.held(500), pytest.raises(Busy):
         hand.take(1)
     with hand.held(60):
