@@ -14,7 +14,7 @@ import typer
 
 from broker.commands import failures, options
 
-MODULES = ("hub", "registry", "keys", "messages", "receiving", "watching", "subscriptions", "operators")
+MODULES = ("hub", "doctor", "registry", "keys", "messages", "receiving", "watching", "subscriptions", "operators")
 OWN_OCCASION = ("demo",)
 """Added when they are there: a wheel may leave them out."""
 

@@ -108,7 +108,7 @@ async def allowed(ledger_url: str) -> None:
             [file.parent, file] if os.path.exists(file) else [file.parent]
         ):  # the write-ahead log lies beside it
             if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-                raise SetupRefused(Fault("/ledger_url", "ledger-file", found=str(path), more={"user": _user()}))
+                raise SetupRefused(Fault("/ledger_url", "ledger-file", found=str(path), more={"user": user()}))
         return
     ledger = open_ledger(ledger_url)
     try:
@@ -140,8 +140,10 @@ async def clocks(ledger: Ledger, now: clock.Clock) -> timedelta:
     return ahead
 
 
-def _user() -> str:
+def user(number: int | None = None) -> str:
+    """The name of a user, by default of who runs this."""
+    number = os.geteuid() if number is None else number
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(number).pw_name
     except KeyError:  # a container may run as a number without a name
-        return str(os.geteuid())
+        return str(number)
