@@ -192,16 +192,18 @@ async def settle(hub: Hub, caller: Caller, queue_name: str, settlements: Sequenc
         leases = [read_lease(s.lease_id) for s in settlements]
         rows: Mapping[int, RowMapping] = await ledger.of_lease(c, queue.id, [one[1] for one in leases if one])
         done: dict[tuple[int, str], str] = {}
+        accepted: list[int] = []
         for settlement, one in zip(settlements, leases, strict=True):
             try:
                 row = rows.get(one[1]) if one else None
                 if one is None or row is None:
                     raise StaleLease(Fault("/lease_id", "stale-lease"))
-                state = await _settle_one(c, hub, caller, registry, settlement, row, one[0], done, now)
+                state = await _settle_one(c, hub, caller, registry, settlement, row, one[0], done, accepted, now)
                 answers.append({"lease_id": settlement.lease_id, "status": 200, "state": state})
                 metrics.settled.labels(settlement.outcome).inc()
             except BrokerError as error:
                 answers.append({"lease_id": settlement.lease_id, "status": error.status, "problem": error})
+        await ledger.settle(c, queue.id, accepted, now)  # the usual outcome, in one statement; the rows are locked
         if any(state == "ready" for state in done.values()):
             touch(c, [queue.id])
         touch(c, {ledger.stream_of(token) for _, token in done if ledger.stream_of(token)})
@@ -215,8 +217,9 @@ _SETTLED_STATE = {"accept": "settled", "reject": "dead"}
 
 async def _settle_one(
     c: AsyncConnection, hub: Hub, caller: Caller, registry: Registry, settlement: Settlement, row: RowMapping, token: str,
-    done: dict[tuple[int, str], str], now: datetime,
+    done: dict[tuple[int, str], str], accepted: list[int], now: datetime,
 ) -> str:  # fmt: skip
+    """The new state. What is accepted is only noted in `accepted`, for the caller to write."""
     sequence: int = row["sequence"]
     before = done.get((sequence, token)) or (row["state"] if row["lease_id"] == token else None)
     if before in ("settled", "dead") and before == _SETTLED_STATE.get(settlement.outcome):
@@ -235,7 +238,7 @@ async def _settle_one(
                 settlement.acknowledgement.encode("ascii", "replace"),
                 now,
             )
-        await ledger.settle(c, row["queue"], [sequence], now)
+        accepted.append(sequence)
         state = "settled"
     elif settlement.outcome == "release":
         if not 0 <= settlement.delay_seconds <= MAX_DELAY_SECONDS:

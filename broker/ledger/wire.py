@@ -110,14 +110,15 @@ async def confirmed(c: AsyncConnection, copies: Sequence[Copy], now: datetime) -
     if copies:
         queues = {x.queue for x in copies}
         await c.execute(update(t.queues).where(q.id.in_(queues), q.empty_at > now).values(empty_at=now))
-        await c.execute(
-            update(t.deliveries)
-            .where(
-                d.queue == bindparam("q"), d.sequence == bindparam("s"), d.attempt == bindparam("a"), d.state == "ready"
+        alike: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for copy in copies:
+            alike[copy.queue, copy.attempt].append(copy.sequence)
+        for (queue, attempt), sequences in alike.items():  # nearly always one: all for the first time
+            await c.execute(
+                update(t.deliveries)
+                .where(d.queue == queue, d.sequence.in_(sequences), d.attempt == attempt, d.state == "ready")
+                .values(state="published", count=d.count + 1, changed_at=now)
             )
-            .values(state="published", count=d.count + 1, changed_at=now),
-            [{"q": x.queue, "s": x.sequence, "a": x.attempt} for x in copies],
-        )
 
 
 async def _current(c: AsyncConnection, copies: Sequence[Copy]) -> dict[Copy, RowMapping]:

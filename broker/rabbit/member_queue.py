@@ -140,7 +140,7 @@ class MemberQueue:
             raise ConnectionError(f"{len(rows) - len(good)} of {len(rows)} not confirmed: {bad.value}")
         self.suspect = False
         log.info("delivery.published", queue=self.id, member=self.row["member"], deliveries=len(good))
-        return After.MORE
+        return After.MORE if len(rows) == limit else After.NOTHING  # what came since has set the wake-up
 
     async def _room(self) -> int:
         """How many more the window admits: what was there at the last look, plus what was published since."""
