@@ -64,9 +64,8 @@ def _print(result: Result) -> None:
     for name, why in table["skipped"].items():
         print(f"left out: {name}: {why}")
     print(f"answers: {', '.join(f'{number} {name}' for name, number in table['answers'].items())}")
-    for sort, samples in table["samples"].items():
-        for sample in samples[:5]:
-            print(f"{sort}: {sample}")
+    for lost in result.lost[:20]:
+        print(f"lost: {lost}")
     print(f"seconds: {', '.join(f'{name} {seconds}' for name, seconds in table['seconds'].items())}\n")
     for name in ("accepted", "lost", "duplicated", "unexpected"):
         print(f"{name:>12} {table[name]:>9,}")

@@ -82,10 +82,11 @@ class Evidence:
     began: float = field(default_factory=time.monotonic)
 
     def surprise(self, sort: str, what: str) -> None:
-        """Something that must not be; counted, and the first few are told."""
+        """Something that must not be; counted, and the first few are told at once."""
         self.unexpected[sort] += 1
         if len(self.samples[sort]) < SAMPLES:
             self.samples[sort].append(f"{time.monotonic() - self.began:.1f} s: {what}"[:1000])
+            print(f"{sort}: {self.samples[sort][-1]}", flush=True)
 
     def arrived(self, place: Place, one: Seen) -> bool:
         """Write an arrival down. True if the application has not had it before."""

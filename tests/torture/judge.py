@@ -19,8 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from broker.members import HUB
-from tests import model
-from tests.torture.evidence import Evidence, Place, Seen, Sent, Shape
+from tests.torture.evidence import Evidence, Place, Seen, Sent
 from tests.torture.ledger import TOMBSTONES, Books
 from tests.torture.people import People
 
@@ -145,21 +144,15 @@ class Judge:
                 self.lost.append(f"{address}: {row.state} for {place}, sequence {row.sequence}, for no reason")
 
     def _lapsed(self, one: Sent, member: str) -> bool:
-        """Whether a right to the message may have ended before it was handed over."""
+        """Whether a right to the message may have ended before it was handed over. A suspension ends none."""
         later = self._later(one)
         if any(version.withdraws for version in later):
             return True
         return any(
-            member not in self._if_active(version.shape, n)
+            member not in self.people.entitled(version.shape, n, were_all_active=True)
             for version in (one, *later)
             for n in self.people.between(version.began, FOR_EVER)
         )
-
-    def _if_active(self, shape: Shape, number: int) -> dict[str, str]:
-        """Entitled, were nobody suspended: a suspension keeps deliveries."""
-        world = self.people.history[number].world
-        members = {name: {**it, "state": "active"} for name, it in world["members"].items()}
-        return model.entitled(shape.header, {**world, "members": members})  # type: ignore[typeddict-item]
 
     def _seen(self, place: Place, seen: list[Seen]) -> None:
         rows = self.books.deliveries.get(place, {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -41,6 +42,10 @@ PAUSE_SECONDS = (1.0, 4.0)
 """Between two changes of the registry."""
 
 
+Standing = tuple[frozenset[str], frozenset[str]]
+"""Who is suspended, and who is in the group."""
+
+
 @dataclass
 class Moment:
     """A registry: it began to hold somewhere between `began` and `ended`."""
@@ -57,36 +62,46 @@ class People:
     keys: dict[str, jws.PrivateKey] = field(default_factory=dict)
     history: list[Moment] = field(default_factory=list)
     amqp_names: dict[Place, str] = field(default_factory=dict)
-    _entitled: dict[tuple[Shape, int], dict[str, str]] = field(default_factory=dict)
-    _deliveries: dict[tuple[Shape, int], set[model.Delivery]] = field(default_factory=dict)
+    _entitled: dict[tuple[Shape, Standing], dict[str, str]] = field(default_factory=dict)
+    _deliveries: dict[tuple[Shape, Standing], set[model.Delivery]] = field(default_factory=dict)
 
     @property
     def places(self) -> list[Place]:
         """Every queue that somebody reads."""
         return [(s["member"], s["name"]) for s in SUBSCRIPTIONS] + [(m, "inbox") for m in INBOXES]
 
-    def between(self, began: float, ended: float) -> list[int]:
+    def between(self, began: float, ended: float) -> range:
         """Numbers of the registries that may have held at some moment from `began` to `ended`."""
-        found = []
-        for number, moment in enumerate(self.history):
-            over = number + 1 < len(self.history) and self.history[number + 1].ended < began
-            if moment.began <= ended and not over:
-                found.append(number)
-        return found
+        first = bisect_left(self.history, began, key=lambda moment: moment.ended) - 1
+        return range(max(first, 0), bisect_right(self.history, ended, key=lambda moment: moment.began))
 
-    def entitled(self, shape: Shape, number: int) -> dict[str, str]:
+    def entitled(self, shape: Shape, number: int, *, were_all_active: bool = False) -> dict[str, str]:
         """member -> rule, by the model, under the registry of that number."""
-        known = self._entitled.get((shape, number))
+        world = self.history[number].world
+        if were_all_active:
+            members: dict[str, model.Member] = {
+                name: {"type": it["type"], "state": "active"} for name, it in world["members"].items()
+            }
+            world = {**world, "members": members}
+        key = (shape, _standing(world))
+        known = self._entitled.get(key)
         if known is None:
-            known = self._entitled[shape, number] = model.entitled(shape.header, self.history[number].world)
+            known = self._entitled[key] = model.entitled(shape.header, world)
         return known
 
     def deliveries(self, shape: Shape, number: int) -> set[model.Delivery]:
-        known = self._deliveries.get((shape, number))
+        world = self.history[number].world
+        key = (shape, _standing(world))
+        known = self._deliveries.get(key)
         if known is None:
-            found = model.deliveries(shape.header, shape.attributes, self.history[number].world)
-            known = self._deliveries[shape, number] = found
+            known = self._deliveries[key] = model.deliveries(shape.header, shape.attributes, world)
         return known
+
+
+def _standing(world: model.World) -> Standing:
+    """All that ever changes of a registry here."""
+    suspended = frozenset(name for name, it in world["members"].items() if it["state"] == "suspended")
+    return suspended, frozenset(world["groups"][GROUP]["members"])
 
 
 async def enrol(ledger: Ledger) -> People:

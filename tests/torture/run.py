@@ -97,6 +97,7 @@ async def run(wanted: Wanted) -> Result:
             await registry.let_everybody_in(people, w.ledger, evidence)
             await _quiet(w)
             seconds["until quiet"] = time.monotonic() - began
+        world.faults_of_ours(w)
         judge = Judge(people, evidence, await books.read(w.ledger))
         judge.judge()
         return Result(evidence, judge.lost, seconds)

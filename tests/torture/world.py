@@ -24,6 +24,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2
+
 from broker import app
 from broker.config import Config
 from broker.ledger import Ledger, open_ledger
@@ -37,6 +39,7 @@ from tests.torture.evidence import Evidence
 DISK_MEGABYTES = 4096
 """Of the file system that PostgreSQL has for itself: what is not written takes no memory."""
 START_AGAIN_SECONDS = 0.3
+READY_SECONDS = 120
 STARTING_SECONDS = 20
 """On a busy machine a process may be so long at its start before it says what was wrong then."""
 COMPONENTS = ("gateways", "relays", "postgres", "rabbit", "network", "clock", "queues")
@@ -244,13 +247,32 @@ def _connect(world: World) -> None:
 
 
 async def up(world: World) -> None:
-    """Start what does not run; returns when gateways and relays answer."""
+    """Start what does not run; returns when gateways and relays answer. Who does not in time is told of."""
     for service in world.services:
         if not service.wanted:
             service.start()
-    async with asyncio.TaskGroup() as group:
-        for service in world.services:
-            group.create_task(service.process.answers(f"{service.url}/readyz", within_seconds=60))
+    await asyncio.gather(*(_ready(world, service) for service in world.services))
+
+
+async def _ready(world: World, service: Service) -> None:
+    try:
+        async with asyncio.timeout(READY_SECONDS), httpx2.AsyncClient(trust_env=False) as client:
+            while True:
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await client.get(f"{service.url}/readyz")).status_code == 200:
+                        return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        world.evidence.surprise("not ready", f"{service.name}: {service.said()}")
+
+
+def faults_of_ours(world: World) -> None:
+    """What the product itself calls an internal error, in any process, is nothing that a fault excuses."""
+    for service in world.services:
+        with service.process.output.open(errors="replace") as output:
+            for line in output:
+                if '"code": "internal"' in line or line.startswith("Traceback"):
+                    world.evidence.surprise("internal error", f"{service.name}: {line}")
 
 
 async def _keep_running(world: World) -> None:

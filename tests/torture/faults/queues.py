@@ -9,6 +9,7 @@ from random import Random
 from urllib.parse import quote
 
 from broker.errors import SetupRefused
+from broker.rabbit.topology import DEAD
 from tests.torture.world import World
 
 
@@ -25,8 +26,8 @@ async def memory_alarm(world: World, rng: Random) -> None:
 
 
 async def delete_queue(world: World, rng: Random) -> None:
-    """A member's queue, with all that is in it."""
-    name = rng.choice(world.amqp_names)
+    """A member's queue, or the dead letters', with all that is in it."""
+    name = rng.choice([*world.amqp_names, DEAD])
     await asyncio.to_thread(_api, world, "DELETE", f"/api/queues/%2F/{quote(name, safe='')}")
 
 
@@ -46,7 +47,7 @@ async def fill_queue(world: World, rng: Random) -> None:
 
 async def stop_queue(world: World, rng: Random) -> None:
     """The leader of a queue does not answer. It goes on by itself."""
-    name = rng.choice(world.amqp_names)
+    name = rng.choice([*world.amqp_names, DEAD])
     try:
         leader, _ = await asyncio.to_thread(world.rabbit.members_of, name)
     except (OSError, SetupRefused, json.JSONDecodeError):
