@@ -64,6 +64,7 @@ async def record(
     state = claims["state"]
     first = next((k for k in kept if k["state"] == state), None)
     if first is not None:
+        await ledger_deliveries.settle_published(c, row["position"], caller.owner, now)  # of a later round
         return {"message": address, "state": state, "at": clock.text(first["at"])}
     highest = max((RANK[k["state"]] for k in kept), default=-1)
     if RANK[state] <= highest:

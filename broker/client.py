@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -110,12 +111,13 @@ class Client:
     member: str
     key: jws.PrivateKey | None = None
     language: str = "en"
+    certificate: Path | None = None
     door: Door = field(init=False, repr=False)
     _keys: offline.Keys = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")
-        self.door = Door(self.url, self.member, self.key, self.language)
+        self.door = Door(self.url, self.member, self.key, self.language, certificate=self.certificate)
 
     async def __aenter__(self) -> Client:
         return self

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -148,10 +149,15 @@ async def _connection(client: Client, amqp_url: str, name: str, prefetch: int) -
     import aio_pika
 
     token = await client.token("amqp", fresh=True)
-    connection = await aio_pika.connect(with_login(amqp_url, client.member, token), timeout=CONNECT_SECONDS)
+    url = with_login(amqp_url, client.member, token)
+    tls = client.door.presenting(ssl.create_default_context()) if url.startswith("amqps:") else None
+    connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS, ssl_context=tls)
     arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()  # bounded by the prefetch
 
+    over = asyncio.Event()
+
     def ended(*_: Any) -> None:
+        over.set()
         arrived.put_nowait(None)
 
     try:
@@ -165,7 +171,9 @@ async def _connection(client: Client, amqp_url: str, name: str, prefetch: int) -
         await queue.consume(arrived.put)
         while True:
             message = await arrived.get()
-            if message is None:
+            if (
+                message is None or over.is_set()
+            ):  # what had come before is no longer ours to take: it comes again, or not
                 return
             yield Consumed(
                 dict(message.headers), message.body.decode("ascii", "replace"), bool(message.redelivered), message

@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
 from broker import clock, jws, sse, tokens
+from broker.errors import SetupRefused
 
 ATTEMPTS = 6
 """Tries of one call: with the pauses below some 6 to 12 seconds when nothing answers at all."""
@@ -75,6 +78,8 @@ class Door:
     language: str = "en"
     attempts: int = ATTEMPTS
     pause_seconds: tuple[float, float] = field(default_factory=lambda: PAUSE_SECONDS)
+    certificate: Path | None = None
+    """A client certificate and its key, one PEM file: for a proxy in front of the hub that asks for one."""
     transport: httpx2.AsyncBaseTransport | None = None
     _http: httpx2.AsyncClient | None = field(default=None, init=False)
     _tokens: dict[str, _Token] = field(default_factory=dict, init=False)
@@ -284,8 +289,20 @@ class Door:
     def _client(self) -> httpx2.AsyncClient:
         if self._http is None:
             local = urlsplit(self.url).hostname in ("127.0.0.1", "::1", "localhost")
-            self._http = httpx2.AsyncClient(transport=self.transport, trust_env=not local)
+            tls: ssl.SSLContext | bool = True
+            if self.certificate is not None:
+                tls = self.presenting(httpx2.create_ssl_context())
+            self._http = httpx2.AsyncClient(transport=self.transport, trust_env=not local, verify=tls)
         return self._http
+
+    def presenting(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        """The same context, showing the client certificate if there is one. Raises SetupRefused if it cannot be read."""
+        if self.certificate is not None:
+            try:
+                context.load_cert_chain(self.certificate)
+            except OSError as error:  # ssl.SSLError is one
+                raise SetupRefused(detail=f"{self.certificate} is no PEM of certificate and key: {error}.") from None
+        return context
 
 
 def _problem(response: httpx2.Response, octets: bytes) -> Problem:

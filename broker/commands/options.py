@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -65,7 +66,8 @@ def client_of(url: str | None, member: str | None, key: Path | None) -> Client:
 
     address, who, file = given(url, "url"), given(member, "member"), given(key, "key")
     warn_of_plain_text(address)
-    return Client(address, who, load_key(file), language=language())
+    shown = os.environ.get("TIDEWAITER_CERTIFICATE")
+    return Client(address, who, load_key(file), language=language(), certificate=Path(shown) if shown else None)
 
 
 def warn_of_plain_text(url: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from datetime import timedelta
 
 from broker import jws, tokens
 from broker.errors import BrokerError
@@ -15,6 +16,9 @@ from broker.hub import Hub
 from broker.ledger import wire
 
 PROBE = "tidewaiter-probe"
+HANDSHAKE = timedelta(seconds=12)
+"""RabbitMQ gives a login 10 s (`handshake_timeout`) to open its virtual host: so long a member whose key was revoked
+opens none, since it may have been let in by that key, and no connection is there yet to be closed."""
 
 
 class Door:
@@ -42,11 +46,15 @@ class Door:
         return caller.scope == "amqp" and caller.owner == username
 
     async def vhost(self, form: Mapping[str, str]) -> bool:
-        """The hub's own, for active members. Asked after `user`, on every connection."""
+        """The hub's own, for active members of whom no key was revoked just now. Asked after `user`, on every connection,
+        and without the password: which key let it in is not known."""
         if form.get("vhost") != self._vhost:
             return False
+        member, since = form.get("username", ""), self._hub.now() - HANDSHAKE
         async with self._hub.ledger.reading() as c:
-            return (await self._hub.registry(c)).is_active(form.get("username", ""))
+            registry = await self._hub.registry(c)
+        revoked = (key.revoked_at for key in registry.keys.values() if key.owner == member)
+        return registry.is_active(member) and not any(at is not None and at > since for at in revoked)
 
     async def resource(self, form: Mapping[str, str]) -> bool:
         """Read, on a queue, of one's own, that is not being drained."""

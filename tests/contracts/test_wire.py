@@ -12,7 +12,7 @@ import pytest
 from broker import administer
 from tests.engines import Rabbit
 from tests.region import Region, address_of, to, wired_region
-from tests.wire import amqp_queue, closed_within, connected, consumer, receive, until
+from tests.wire import amqp_queue, closed_within, connected, consumer, published, receive, states, until
 
 
 @pytest.fixture
@@ -57,6 +57,22 @@ async def test_a_delivery_is_published_with_its_own_properties_and_settled_by_ac
     assert (await wired.acknowledge("PE", "CL:w-1", compact=compact)).status_code == 200
     (row,) = await wired.index("PE", "wire")
     assert row["state"] == "settled"
+
+
+async def test_a_repeated_acknowledgement_settles_what_a_replay_has_published(wired: Region, rabbit: Rabbit) -> None:
+    """The same state again gets the first answer, and settles the new round: after `acted` there is no other to give."""
+    await wired.enrol("CL", "PE")
+    await amqp_queue(wired, "PE")
+    await wired.send("CL", "r-1", to("PE"))
+    await published(wired, 1)
+    first = (await wired.acknowledge("PE", "CL:r-1", "acted")).json()
+    assert await states(wired, "PE") == ["settled"]
+    assert (await wired.call("PE", "POST", "/v1/queues/wire/replay", {"sequence": 1})).json()["replayed"] == 1
+    await published(wired, 1)
+    again = (await wired.acknowledge("PE", "CL:r-1", "acted")).json()
+
+    assert again == first
+    assert await states(wired, "PE") == ["settled"]
 
 
 async def test_suspension_closes_the_connection_and_keeps_the_deliveries(wired: Region, rabbit: Rabbit) -> None:

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pika  # type: ignore[import-untyped]  # it has none
 import pytest
@@ -26,6 +27,37 @@ ROOT = Path(__file__).parents[2]
 async def scene(rabbit_server: Rabbit, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with set_scene(rabbit_server, tmp_path_factory.mktemp("logins")) as made:
         yield made
+
+
+class Half:
+    """A login that RabbitMQ has let in, and that has not opened its virtual host."""
+
+    def __init__(self, rabbit: Rabbit, user: str, password: str) -> None:
+        self.line = socket.create_connection((rabbit.host, rabbit.port), 5)
+        self.octets = b""
+        self.line.sendall(b"AMQP\x00\x00\x09\x01")
+        self.next(pika.spec.Connection.Start)
+        self.send(pika.spec.Connection.StartOk({}, "PLAIN", f"\0{user}\0{password}", "en_US"))
+        self.tune = self.next(pika.spec.Connection.Tune)
+
+    def open(self, vhost: str) -> None:
+        """Raises EOFError if RabbitMQ closes the connection instead."""
+        self.send(pika.spec.Connection.TuneOk(self.tune.channel_max, self.tune.frame_max, 0))
+        self.send(pika.spec.Connection.Open(vhost))
+        self.next(pika.spec.Connection.OpenOk)
+
+    def send(self, method: Any) -> None:
+        self.line.sendall(pika.frame.Method(0, method).marshal())
+
+    def next(self, wanted: Any) -> Any:
+        while (found := pika.frame.decode_frame(self.octets))[1] is None:
+            if not (more := self.line.recv(4096)):
+                raise EOFError
+            self.octets += more
+        self.octets = self.octets[found[0] :]
+        if not isinstance(found[1].method, wanted):
+            raise EOFError(repr(found[1].method))
+        return found[1].method
 
 
 async def refused(scene: Scene, user: str, password: str, vhost: str | None = None) -> str:
@@ -172,6 +204,28 @@ async def test_a_connection_outlives_its_token_and_not_its_key(scene: Scene) -> 
         r._tokens.clear()
         assert "ACCESS_REFUSED" in await refused(scene, name, young)
     finally:
+        r.clock.ahead *= 0
+        r._tokens.clear()
+
+
+async def test_a_login_that_waits_with_its_last_frame_does_not_outlast_its_key(scene: Scene) -> None:
+    """Let in by a key that is revoked before the connection is opened: there is no connection yet that could be closed.
+    RabbitMQ waits ten seconds for such a one; so long the member opens none, and then goes on with its new key."""
+    r, name = scene.r, await scene.another()
+    half = await asyncio.to_thread(Half, scene.rabbit, name, await r.token(name, "amqp"))
+    try:
+        old, r.keys[name] = r.keys[name], new_key()
+        await r.enrol_key(name, r.keys[name])
+        await administer.revoke(r.hub.ledger, jws.thumbprint(jws.public_jwk(old)), "stolen", r.clock())
+        await asyncio.sleep(3)  # orders to close are repeated for two seconds
+        r._tokens.clear()
+        with pytest.raises(EOFError):
+            await asyncio.to_thread(half.open, scene.rabbit.vhost)
+        assert "NOT_ALLOWED" in await refused(scene, name, await r.token(name, "amqp"))
+        r.clock.advance(seconds=12)
+        assert await lets_in(scene, name, await r.token(name, "amqp"))
+    finally:
+        half.line.close()
         r.clock.ahead *= 0
         r._tokens.clear()
 

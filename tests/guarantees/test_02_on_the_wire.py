@@ -159,6 +159,7 @@ async def test_a_revoked_key_closes_the_connections_and_its_tokens_open_none(
     wired.keys["PE"] = new
     wired._tokens.clear()
     await wired.send("CL", "a", to("PE"))
+    wired.clock.advance(seconds=12)  # so long nothing is opened: the revoked key may have let it in
     await asyncio.sleep(2.5)  # orders to close are repeated for two seconds
     assert await read_all(wired, rabbit, name, 1) == ["CL:a"]
 

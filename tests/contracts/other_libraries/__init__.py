@@ -60,8 +60,6 @@ class Library:
     """Lays the consumer into a folder; the command that runs it there. Skips where it cannot be run."""
     shows: Mapping[str, str] = field(default_factory=dict)
     """AMQP type → what the library makes of it; empty: it shows no headers."""
-    reads_its_buffer_on: bool = False
-    """What had come before the connection was closed it still hands on."""
 
 
 def pika(folder: Path, _: Certificates) -> Command:
@@ -135,7 +133,6 @@ LIBRARIES = (
     Library("pika", "PE", pika, {"string": "S", "int64": "l", "int32": "I", "boolean": "t"}),
     Library(
         "our client", "AR", our_client, {"string": "str", "int64": "int", "int32": "int", "boolean": "bool"},
-        reads_its_buffer_on=True,
     ),
     Library("amqplib", "BO", amqplib, {"string": "string", "int64": "number", "int32": "number", "boolean": "boolean"}),
     Library("amqp-tools", "UY", amqp_tools),

@@ -46,6 +46,4 @@ def with_login(amqp_url: str, member: str, token: str) -> str:
 
 
 broker.consume.with_login = with_login
-certificate = os.environ["TIDEWAITER_CERTIFICATE"]
-address = f"amqps://{os.environ['HOST']}:{os.environ['PORT']}?certfile={certificate}&keyfile={certificate}"
-asyncio.run(snippet.consume_for_ever(address, "wire", Store()))
+asyncio.run(snippet.consume_for_ever(f"amqps://{os.environ['HOST']}:{os.environ['PORT']}", "wire", Store()))
