@@ -14,6 +14,7 @@ from broker.errors import Fault, SetupRefused
 from broker.ledger import Ledger, migrate, relays
 from broker.ledger import registry as ledger_registry
 from broker.ledger import tables as t
+from broker.ledger.deliveries import state_is
 from broker.members import HUB, Registry
 
 OLDEST_POSTGRESQL = 150_000
@@ -148,7 +149,7 @@ async def waiting(ledger: Ledger, registry: Registry, now: datetime) -> Finding:
     query = (
         select(d.queue, func.count(), func.min(m.accepted_at))
         .join(t.messages, m.position == d.position)
-        .where(d.state == "ready", or_(d.available_at.is_(None), d.available_at <= now))
+        .where(state_is("ready"), or_(d.available_at.is_(None), d.available_at <= now))
         .group_by(d.queue)
     )
     async with ledger.reading() as c:
@@ -175,7 +176,7 @@ async def waiting(ledger: Ledger, registry: Registry, now: datetime) -> Finding:
 
 async def dead_letters(ledger: Ledger) -> Finding:
     async with ledger.reading() as c:
-        number = (await c.execute(select(func.count()).select_from(t.deliveries).where(d.state == "dead"))).scalar_one()
+        number = (await c.execute(select(func.count()).select_from(t.deliveries).where(state_is("dead")))).scalar_one()
     if number:
         return warn(
             "dead letters",

@@ -97,8 +97,9 @@ async def test_a_connection_that_is_dead_is_noticed(
         await asyncio.sleep(1.5)
         assert told == []  # the heartbeat is heard
         between.blackhole()
-        while not told:
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(10):
+            while not told:
+                await asyncio.sleep(0.02)
         between.cut()
         await between.heal()
         address = await r.send("CL", release=to("PE"))
