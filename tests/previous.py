@@ -105,11 +105,10 @@ async def counts(c: AsyncConnection, known: MetaData) -> Mapping[str, int]:
 # ── the code ──
 
 
-def code(folder: Path) -> Path:
-    """The release before, laid out in `folder`. Skips (or fails, where all is required) without the history for it."""
+def code(folder: Path) -> tuple[Path, str]:
+    """The release before, laid out in `folder`, and the revision that it needs. Skips (or fails, where all is required)
+    without the history for it."""
     newest = max(migrate.FOLDER.glob("versions/*.py"))
-    if not steps():
-        missing("the release before", "there is one revision only")
     came = _git("log", "--diff-filter=A", "--format=%H", "-1", "--", str(newest.relative_to(ROOT)))
     if came is None:
         missing("the release before", "the project's history is not at hand")
@@ -119,7 +118,7 @@ def code(folder: Path) -> Path:
         missing("the release before", "the project's history is not at hand")
     with tarfile.open(fileobj=io.BytesIO(before)) as archive:
         archive.extractall(folder, filter="data")
-    return folder
+    return folder, max((folder / "broker/ledger/migrations/versions").glob("*.py")).name.partition("_")[0]
 
 
 def _git(*arguments: str) -> bytes | None:

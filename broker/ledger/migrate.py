@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from alembic import command, op
+from alembic import context as alembic_context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -38,6 +39,7 @@ PostgreSQL's `deadlock_timeout` (1 s): where two wait for each other it is we wh
 PAUSE_SECONDS = 1.0
 """Between two tries: all that stood behind us gets through."""
 PATIENCE_SECONDS = 120.0
+_PATIENCE = "patience_seconds"
 _IN_THE_WAY = {"55P03", "40P01"}  # lock_not_available, deadlock_detected (PostgreSQL, appendix A)
 
 
@@ -64,7 +66,7 @@ async def upgrade(url: str, revision: str = "head", *, patience_seconds: float =
         while True:
             try:
                 async with _connection(ledger) as c:
-                    await c.run_sync(_run, revision)
+                    await c.run_sync(_run, revision, max(deadline - time.monotonic(), LOCK_SECONDS))
                 return
             except _InTheWay:
                 if time.monotonic() > deadline:
@@ -87,9 +89,9 @@ async def _connection(ledger: Ledger) -> AsyncIterator[AsyncConnection]:
         yield c
 
 
-def _run(connection: Connection, revision: str) -> None:
+def _run(connection: Connection, revision: str, patience_seconds: float) -> None:
     config = _config()
-    config.attributes["connection"] = connection
+    config.attributes |= {"connection": connection, _PATIENCE: patience_seconds}
     try:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}"))
@@ -127,7 +129,8 @@ def add_index(name: str, table: str, columns: Sequence[str], where: str | None =
         op.create_index(name, table, columns, sqlite_where=predicate)
         return
     with context.autocommit_block():
-        op.execute("SET lock_timeout = 0")  # it waits for all who write, and lets them write
+        # it waits for every transaction that has begun before, and lets all of them and their successors write
+        op.execute(f"SET lock_timeout = {alembic_context.config.attributes[_PATIENCE] * 1000:.0f}")
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         op.create_index(name, table, columns, postgresql_where=predicate, postgresql_concurrently=True)
         op.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")

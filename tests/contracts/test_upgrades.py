@@ -86,10 +86,16 @@ async def every_table(c: AsyncConnection) -> MetaData:
     return known
 
 
-async def test_whoever_works_is_not_kept_waiting_by_a_migration_that_waits(postgres_url: str) -> None:
+ENDS = (previous.steps()[0], previous.steps()[-1])
+"""The first migration, which takes locks, and the last."""
+
+
+@pytest.mark.parametrize(("before", "after"), ENDS)
+async def test_whoever_works_is_not_kept_waiting_by_a_migration_that_waits(
+    postgres_url: str, before: str, after: str
+) -> None:
     """A report holds every table, so that the migration cannot begin. Everybody else gets through meanwhile, since it
     stands back after each try; and when the report ends it goes on by itself."""
-    before, after = previous.steps()[-1]
     await migrate.upgrade(postgres_url, before)
     async with opened(postgres_url) as ledger, ledger.writing.connect() as report:
         known = await every_table(report)
@@ -106,9 +112,9 @@ async def test_whoever_works_is_not_kept_waiting_by_a_migration_that_waits(postg
     assert await at_revision(postgres_url) == after
 
 
-async def test_a_migration_that_cannot_begin_says_who_is_in_the_way(postgres_url: str) -> None:
+@pytest.mark.parametrize(("before", "after"), ENDS)
+async def test_a_migration_that_cannot_begin_says_who_is_in_the_way(postgres_url: str, before: str, after: str) -> None:
     """After its patience has run out; nothing has changed, and it may be run again."""
-    before, after = previous.steps()[-1]
     await migrate.upgrade(postgres_url, before)
     async with opened(postgres_url) as ledger, ledger.writing.connect() as report:
         await every_table(report)
@@ -263,7 +269,7 @@ async def migrated_under(traffic: Traffic, environment: dict[str, str], ledger_u
 async def test_a_hub_of_the_release_before_works_on_through_a_migration(ledger_url: str, tmp_path: Path) -> None:
     """Posts, leases, acknowledgements and settles go on before, during and after. Then it is stopped; its next start is
     refused with a sentence; this release starts, knows every receipt, and has every delivery that was not settled."""
-    tree = previous.code(tmp_path / "before")
+    tree, needed = previous.code(tmp_path / "before")
     before = previous.environment(tree, tmp_path / "home", ledger_url, free_port())
     now = previous.environment(previous.ROOT, tmp_path / "home", ledger_url, int(before["TIDEWAITER_LISTEN"][10:]))
     keys = {id: keyfiles.generate("Ed25519") for id in ("CL", "PE")}
@@ -281,7 +287,7 @@ async def test_a_hub_of_the_release_before_works_on_through_a_migration(ledger_u
     code, said = await previous.tidewaiter(before, "serve")
     assert code == 2
     assert migrate.newest() in said
-    assert previous.steps()[-1][0] in said
+    assert needed in said
 
     async with serving(now, tmp_path / "new"):
         async with traffic.member("CL") as door:
