@@ -43,7 +43,8 @@ GRACE_SECONDS = 10
 async def migrate(config: Config) -> None:
     """Bring the ledger's schema to what this version needs."""
     _home(config)
-    await migrations.upgrade(config.ledger_url)
+    with startup_checks.let_in(config.ledger_url):
+        await migrations.upgrade(config.ledger_url)
 
 
 async def init(config: Config) -> None:

@@ -97,6 +97,7 @@ async def ledger() -> Ledger:
     """The hub's ledger, its migrations checked. Raises SetupRefused, LedgerAway."""
     from urllib.parse import urlsplit
 
+    from broker import startup_checks
     from broker.errors import SetupRefused
     from broker.ledger import migrate
 
@@ -105,7 +106,8 @@ async def ledger() -> Ledger:
     if url.scheme.startswith("sqlite") and not Path(url.path[1:]).exists():
         detail = f"There is no hub in {settings.home}: run `tidewaiter init`, or set TIDEWAITER_HOME to where it is."
         raise SetupRefused(detail=detail)
-    return await migrate.open_checked(settings.ledger_url)
+    with startup_checks.let_in(settings.ledger_url):
+        return await migrate.open_checked(settings.ledger_url)
 
 
 def read_input(path: str, max_bytes: int) -> bytes:

@@ -225,9 +225,9 @@ async def test_a_role_without_a_right_is_refused(tmp_path: Path) -> None:
         one_sentence(said, "USAGE ON SCHEMA public")
 
 
-async def refused(env: dict[str, str], output: Path) -> tuple[int, str]:
-    """The exit code of a hub that will not stay, and what it said."""
-    async with process(*SERVE, output=output, env=env) as hub:
+async def refused(env: dict[str, str], output: Path, *command: str) -> tuple[int, str]:
+    """The exit code of a hub that will not stay (or of another command), and what it said."""
+    async with process(*SERVE[:-1], *(command or ("serve",)), output=output, env=env) as hub:
         async with asyncio.timeout(30):
             while hub.running:
                 await asyncio.sleep(0.05)
@@ -247,9 +247,11 @@ async def test_a_ledger_that_lets_nobody_in_is_told(what: str, postgres_url: str
         wrong = url.set(username="tw-nobody") if what == "role" else url.set(database="tw-nothing")
         ledger_url = wrong.render_as_string(hide_password=False)
         words = ("TIDEWAITER_LEDGER_URL", "tw-no")
-    code, said = await refused(settings(tmp_path, ledger_url, port, None), tmp_path / "said")
-    assert code == 2, said
-    one_sentence(said, *words)
+    for command in (("serve",), ("migrate",), ("member", "list")):
+        output = tmp_path / command[0]
+        code, said = await refused(settings(tmp_path, ledger_url, port, None), output, *command)
+        assert code == 2, said
+        one_sentence(said, *words)
 
 
 def embedded(home: Path, ledger_url: str) -> Config:
