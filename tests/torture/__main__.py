@@ -34,9 +34,15 @@ def main() -> None:
 
 
 async def _until_told(wanted: Wanted) -> Result:
-    """SIGTERM ends it as Ctrl-C does: with everything that was started."""
-    running = asyncio.create_task(run(wanted))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    """SIGTERM: no more is posted, and what there is is judged; the second time everything is ended."""
+    running, loop = asyncio.create_task(run(wanted)), asyncio.get_running_loop()
+
+    def told() -> None:
+        if wanted.enough.is_set():
+            running.cancel()
+        wanted.enough.set()
+
+    loop.add_signal_handler(signal.SIGTERM, told)
     return await running
 
 

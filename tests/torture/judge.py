@@ -157,17 +157,20 @@ class Judge:
     def _seen(self, place: Place, seen: list[Seen]) -> None:
         rows = self.books.deliveries.get(place, {})
         last: Seen | None = None
+        known: set[str] = set()
         for arrival in seen:
+            first = arrival.first and arrival.address not in known  # a later copy may overtake one that was given up
+            known.add(arrival.address)
             row = rows.get(arrival.address)
             if row is None or row.sequence != arrival.sequence:
                 self._surprise("wrong queue", f"{arrival} at {place}, the ledger has {row}")
                 continue
-            if arrival.first and last is not None and arrival.sequence <= last.sequence:
+            if first and last is not None and arrival.sequence <= last.sequence:
                 if self._was_held(place, arrival, last):
                     self.evidence.answers["first offers that waited for a lease nobody got"] += 1
                     continue
                 self._surprise("order", f"{place}: first offered {self._shown(arrival)} after {self._shown(last)}")
-            if arrival.first and (last is None or arrival.sequence > last.sequence):
+            if first and (last is None or arrival.sequence > last.sequence):
                 last = arrival
             if (one := self.evidence.sent.get(arrival.address)) is not None:
                 self._allowed(place, one, arrival)

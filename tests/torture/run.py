@@ -48,6 +48,8 @@ class Wanted:
     """What a poster waits after each post: a machine that does something else besides."""
     logs: Path | None = None
     """A folder that keeps what all processes said."""
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set: it ends now as it would have ended later."""
 
 
 @dataclass
@@ -113,8 +115,10 @@ async def _tortured(w: World, people: People, wanted: Wanted, longest_seconds: f
         async with asyncio.TaskGroup() as group:
             faults = group.create_task(plan.run(w, wanted.seed, wanted.faults, stop, once=wanted.once))
             posts = group.create_task(post_all(people, w.evidence, w.door_url, quota, wanted.seed, wanted.rest_seconds))
+            enough = group.create_task(wanted.enough.wait())
             timeout = None if longest_seconds == float("inf") else longest_seconds
-            await asyncio.wait([posts, faults], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([posts, faults, enough], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            enough.cancel()
             quota.left = 0
             stop.set()
     finally:
