@@ -101,16 +101,12 @@ async def snapshot(ledger: Ledger) -> Registry:
 
 
 def hub_key(registry: Registry, key: jws.PrivateKey, path: str, now: datetime) -> Finding:
-    """Raises SetupRefused when the ledger does not know it."""
+    """Raises SetupRefused when the ledger does not know it, or knows it as revoked."""
     known = registry.keys.get(jws.thumbprint(jws.public_jwk(key)))
     if known is None:
         raise SetupRefused(Fault("/home", "hub-key-unknown", found=path))
     if known.state(now) != "active":
-        return fail(
-            "hub key",
-            f"The hub's key is {known.state(now)} in the ledger.",
-            "Enrol a new one: `tidewaiter init` with an empty place for hub.key.",
-        )
+        raise SetupRefused(Fault("/home", "hub-key-not-in-force", found=path))
     members = sum(member.active for member in registry.members.values() if member.id != HUB)
     return ok("hub key", f"the ledger knows it; {members} members are active")
 

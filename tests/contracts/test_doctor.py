@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from sqlalchemy import insert
 
-from broker import administer, app, keyfiles, startup_checks
+from broker import administer, app, jws, keyfiles, startup_checks
 from broker.config import Config, read_config
 from broker.doctor import Finding, front, hub, ledger, machine, span, wire
-from broker.ledger import relays
+from broker.ledger import open_ledger, relays
 from broker.ledger import tables as t
 from broker.rabbit import topology
 from broker.rabbit.management import Management
@@ -219,6 +219,17 @@ async def test_a_key_that_the_ledger_does_not_know(home: Path) -> None:
     keyfiles.save(home / "hub.key", keyfiles.generate(), None)
 
     only(await examined(config_of(home)), hub_key="fail", **STOPPED)
+
+
+async def test_a_key_that_is_revoked(home: Path) -> None:
+    opened = open_ledger(f"sqlite:///{home}/ledger.sqlite")
+    kid = jws.thumbprint(jws.public_jwk(keyfiles.load(home / "hub.key", None)))
+    await administer.revoke(opened, kid, "stolen", datetime.now(UTC))
+    await opened.close()
+    found = await examined(config_of(home))
+
+    only(found, hub_key="fail", **STOPPED)
+    assert "revoked" in found["hub key"].found
 
 
 async def test_a_clock_that_was_set_back(home: Path, postgres_url: str) -> None:
