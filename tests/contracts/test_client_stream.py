@@ -113,12 +113,12 @@ async def test_a_token_that_ends_is_replaced_without_a_word(
     here: tuple[Region, Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     r, _ = here
-    monkeypatch.setattr(tokens, "TOKEN_SECONDS", 1)
+    monkeypatch.setattr(tokens, "TOKEN_SECONDS", 4)
     told: list[str] = []
     async with client_of(r) as client, aclosing(client.stream("inbox", told=told.append)) as deliveries:
-        for _ in range(3):
+        for _ in range(2):
             coming = asyncio.create_task(take(client, deliveries, 1))
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(4.2)
             await r.send("CL", release=to("PE"))
             await coming
 
