@@ -17,9 +17,9 @@ demo-real: .venv/dev ## 8,413 real alerts through HTTP to the recipients that th
 	@$(BIN)/python -m tests.acceptance.demo_real
 
 test: .venv/dev lint ## everything that proves the project (under 5 minutes)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
-torture: .venv/dev ## 100,000 messages while everything is killed, cut, filled and stopped (about an hour)
+torture: .venv/dev ## 100,000 messages while everything is killed, cut, filled and stopped (hours)
 	@$(BIN)/python -m tests.torture --messages 100000
 
 bench: .venv/dev ## posts, deliveries and pulls of a real hub beside a floor, compared with the last time (minutes)

@@ -200,14 +200,15 @@ def stream_of(token: str) -> str:
 async def unsettled(c: AsyncConnection, queue: str, stream: str) -> int:
     """How many deliveries a stream holds."""
     held = d.lease_id.between(stream + "0" * 16, stream + "f" * 16)
-    query = select(func.count()).select_from(t.deliveries).where(d.queue == queue, state_is("leased"), held)
+    query = select(func.count()).select_from(t.deliveries).where(d.queue == queue, state_is("leased"), UNSETTLED, held)
     return int((await c.execute(query)).scalar_one())
 
 
 async def take_back(c: AsyncConnection, queue: str, token: str, sequence: int, now: datetime) -> int:
     """What a stream was sent after the lease `token.sequence` did not arrive: it returns, uncounted. How many."""
     later = or_(d.lease_id > token, and_(d.lease_id == token, d.sequence > sequence))
-    query = with_standing().where(d.queue == queue, state_is("leased"), later, d.lease_id <= token[:16] + "f" * 16)
+    mine = (d.queue == queue, state_is("leased"), UNSETTLED)
+    query = with_standing().where(*mine, later, d.lease_id <= token[:16] + "f" * 16)
     rows = (await c.execute(query.order_by(d.sequence).with_for_update(of=t.deliveries))).mappings().all()
     for row in rows:
         if await come_back(c, row, now) == "ready":
@@ -219,7 +220,7 @@ async def next_offer(c: AsyncConnection, queue: str, now: datetime) -> datetime 
     """When a delayed or a leased delivery of a queue that offers nothing now may be offered again."""
     instants = (
         select(func.min(d.available_at)).where(d.queue == queue, state_is("ready"), d.available_at > now),
-        select(func.min(d.lease_until)).where(d.queue == queue, state_is("leased")),
+        select(func.min(d.lease_until)).where(d.queue == queue, state_is("leased"), UNSETTLED),
     )
     return min(filter(None, [(await c.execute(instant)).scalar_one() for instant in instants]), default=None)
 
@@ -264,7 +265,7 @@ async def bring_back(c: AsyncConnection, now: datetime, limit: int, queue: str |
     """Deliveries whose lease has ended return, in one queue or in any: (queue, new state) of each, up to `limit`."""
     query = with_standing().where(state_is("leased"), d.lease_until <= now).limit(limit)
     if queue is not None:
-        query = query.where(d.queue == queue)
+        query = query.where(d.queue == queue, UNSETTLED)
     rows = (await c.execute(query.with_for_update(of=t.deliveries, skip_locked=True))).mappings().all()
     came = [(str(row["queue"]), await come_back(c, row, now)) for row in rows]
     metrics.dead_letters.labels(LIMIT_REASON).inc(sum(state == "dead" for _, state in came))

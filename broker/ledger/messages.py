@@ -141,18 +141,10 @@ async def carried(c: AsyncConnection, chain: int) -> dict[str, Carried]:
 
 async def is_holder(c: AsyncConnection, chain: int, member: str) -> bool:
     """True if the member was handed, or has fetched, anything of the chain (its withdrawal included)."""
-    handed = (
-        select(t.deliveries.c.member)
-        .join(t.messages, t.messages.c.position == t.deliveries.c.position)
-        .where(t.messages.c.chain == chain, t.deliveries.c.member == member, t.deliveries.c.handed_at.is_not(None))
-        .limit(1)
-    )
-    fetched = (
-        select(t.audience.c.member)
-        .join(t.messages, t.messages.c.position == t.audience.c.position)
-        .where(t.messages.c.chain == chain, t.audience.c.member == member, t.audience.c.fetched_at.is_not(None))
-        .limit(1)
-    )
+    d, a = t.deliveries.c, t.audience.c
+    chained = select(t.messages.c.position).where(t.messages.c.chain == chain)
+    handed = select(d.member).where(d.position.in_(chained), d.member == member, d.handed_at.is_not(None)).limit(1)
+    fetched = select(a.member).where(a.position.in_(chained), a.member == member, a.fetched_at.is_not(None)).limit(1)
     return bool((await c.execute(handed)).first() or (await c.execute(fetched)).first())
 
 
