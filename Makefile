@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo run demo-real test torture bench lint unit lock clean
+.PHONY: help demo run demo-real test torture-short torture bench lint unit lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,10 @@ demo-real: .venv/dev ## 8,413 real alerts through HTTP to the recipients that th
 	@$(BIN)/python -m tests.acceptance.demo_real
 
 test: .venv/dev lint ## everything that proves the project (under 5 minutes)
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/guarantees/test_01_torture.py
+
+torture-short: .venv/dev ## every fault once, alone on the machine (two minutes)
+	@$(BIN)/python -m pytest -q -s tests/guarantees/test_01_torture.py
 
 torture: .venv/dev ## 100,000 messages while everything is killed, cut, filled and stopped (hours)
 	@$(BIN)/python -m tests.torture --messages 100000
