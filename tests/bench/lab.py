@@ -28,8 +28,10 @@ class Lab:
     sqlite: Bench
     load: Load
 
-    def pids(self, hub: int) -> dict[str, int]:
-        return {"hub": hub, "postgresql": self.postgres.pid, "rabbitmq": self.rabbit.pid}
+    def pids(self, hub: int, *, wire: bool) -> dict[str, int]:
+        """The processes that work for a measurement; RabbitMQ only where something travels by it."""
+        engines = {"postgresql": self.postgres.pid} | ({"rabbitmq": self.rabbit.pid} if wire else {})
+        return {"hub": hub, **engines}
 
 
 @asynccontextmanager

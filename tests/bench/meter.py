@@ -27,7 +27,8 @@ class Done:
 
 async def measured(work: Awaitable[Done], pids: Mapping[str, int]) -> Figures:
     """Figures of `work`. `cores`: processors kept busy, on average, by the processes named (with their children), by
-    this one (`load`), and by everybody else on the machine (`others`)."""
+    this one (`load`), and by everybody else on the machine (`others`). `us`: what those named used for one, together;
+    `hub_us`: the hub alone. Microseconds of a processor."""
     began, before = time.perf_counter(), _used(pids)
     done = await work
     seconds, used = time.perf_counter() - began, {name: now - before[name] for name, now in _used(pids).items()}
@@ -37,6 +38,7 @@ async def measured(work: Awaitable[Done], pids: Mapping[str, int]) -> Figures:
     if done.latencies:
         hundredths = quantiles(done.latencies, n=100, method="inclusive")
         figures |= {"p50_ms": round(hundredths[49] * 1000, 2), "p99_ms": round(hundredths[98] * 1000, 2)}
+    figures["us"] = round(sum(used[name] for name in pids) / done.number * 1e6)
     figures["hub_us"] = round(used["hub"] / done.number * 1e6)
     return figures | {"cores": {name: round(cpu / seconds, 2) for name, cpu in used.items()}}
 

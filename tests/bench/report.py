@@ -1,15 +1,15 @@
 """What a run found: JSON of a stable form, a table for people, and the comparison with an earlier run.
 
-Rates depend on the machine and on who else uses it, so each is divided by what the floor reached within the same minute
-(`rate`); and what the hub's process used of a processor for one message or delivery is set against what the floor used
-(`cpu`), which hardly changes when the machine is busy. 1 is the floor itself, more is better, in both.
+Rates depend on the machine and on who else uses it, so each is divided by what the floor reached just before and after
+(`rate`); and what hub and engines used of the processors for one message or delivery is set against what floor and
+engines used (`cpu`), which changes little when the machine is busy. 1 is the floor itself, more is better, in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from broker.errors import SetupRefused
@@ -21,8 +21,11 @@ TOLERANCE = 0.25
 """A ratio that falls by more than a quarter is worse. Less is noise: a ratio is the median of three rounds of a few
 seconds on two cores that PostgreSQL, RabbitMQ, hub and load generator share."""
 
-LOAD_CORES, OTHERS_CORES = 0.6, 0.1
-"""Above these the table warns: of a load generator that is itself what is slow, and of a machine that is not ours."""
+LOAD_CORES = 0.6
+"""A load generator that is busier than this may itself be what is measured: the table warns."""
+OTHERS_CORES = 0.3
+"""Where others keep more of the machine busy than this, ratios of rates are told and not judged: hub and engines are
+several processes and the floor is fewer, so that a crowd takes more from the one than from the other."""
 
 FLOORS = {
     "posts_single": "accepted",
@@ -53,18 +56,22 @@ def _merged(figures: Sequence[Figures]) -> Figures:
         if isinstance(value, Mapping):
             made[name] = _merged(values)
         else:
-            made[name] = round(sum(values) if name in ("number", "seconds") else median(values), 2)
+            made[name] = round(sum(values) if name in ("number", "seconds") else median(values), 3)
     return made
 
 
+def beside(name: str, figures: Figures, *floors: Figures) -> Figures:
+    """The figures with their `rate` and `cpu` beside the floor, the mean of those measured just before and after."""
+    if (what := FLOORS.get(name)) is None:
+        return figures
+    per_s, us = mean(floor[f"{what}_per_s"] for floor in floors), mean(floor[f"{what}_us"] for floor in floors)
+    return figures | {"rate": round(figures["per_s"] / per_s, 3), "cpu": round(us / figures["us"], 3)}
+
+
 def ratios(rounds: Sequence[Round]) -> Ratios:
-    """Measurement → `rate` and `cpu` beside the floor of the same round, the median over the rounds."""
+    """Measurement → `rate` and `cpu`, the median over the rounds."""
     return {
-        name: {
-            "rate": round(median(one[name]["per_s"] / one["floor"][f"{floor}_per_s"] for one in rounds), 3),
-            "cpu": round(median(one["floor"][f"{floor}_us"] / one[name]["hub_us"] for one in rounds), 3),
-        }
-        for name, floor in FLOORS.items()
+        name: {kind: round(median(one[name][kind] for one in rounds), 3) for kind in ("rate", "cpu")} for name in FLOORS
     }
 
 
@@ -84,32 +91,32 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
         f"{messages['recipients']} recipients each; {report['rounds']} rounds, {report['seconds']:.0f} s in all"
     )
     yield ""
-    yield f"{'':20}{'per s':>9}{'p50 ms':>9}{'p99 ms':>9}{'hub µs':>8}   {'rate':>5} {'cpu':>5}   cores busy"
+    yield f"{'':20}{'per s':>9}{'p50 ms':>9}{'p99 ms':>9}{'µs':>8}{'hub µs':>8}   {'rate':>5} {'cpu':>5}   cores busy"
     floor = report["measurements"]["floor"]
     for name, what in (("accepted", "messages"), ("published", "deliveries"), ("whole", "deliveries")):
-        yield f"{'floor: ' + name:20}{floor[f'{name}_per_s']:9.0f}{'':18}{floor[f'{name}_us']:8.0f}   {what}"
+        yield f"{'floor: ' + name:20}{floor[f'{name}_per_s']:9.0f}{'':18}{floor[f'{name}_us']:8.0f}{'':8}   {what}"
     for name, figures in report["measurements"].items():
         if name != "floor":
-            yield _line(name, figures, report["ratios"].get(name))
+            yield _line(name, figures)
     yield ""
     yield from _notes(report)
 
 
-def _line(name: str, figures: Figures, beside: Mapping[str, float] | None) -> str:
+def _line(name: str, figures: Figures) -> str:
     latency = "".join(f"{figures[at]:9.2f}" if at in figures else f"{'':9}" for at in ("p50_ms", "p99_ms"))
-    ratio = f"{beside['rate']:5.2f} {beside['cpu']:5.2f}" if beside else f"{'':11}"
+    ratio = f"{figures['rate']:5.2f} {figures['cpu']:5.2f}" if "rate" in figures else f"{'':11}"
     cores = " ".join(f"{who} {busy:.2f}" for who, busy in figures["cores"].items())
-    return f"{name:20}{figures['per_s']:9.0f}{latency}{figures['hub_us']:8.0f}   {ratio}   {cores}"
+    return f"{name:20}{figures['per_s']:9.0f}{latency}{figures['us']:8.0f}{figures['hub_us']:8.0f}   {ratio}   {cores}"
 
 
 def _notes(report: Mapping[str, Any]) -> Iterator[str]:
-    yield "rate: beside the floor's of the same round. cpu: the floor's processor time for one, beside the hub's."
+    yield "µs: of a processor, for one, by hub and engines together. rate, cpu: beside the floor's just before and after."
     yield "Single posts: 32 connections (`alone`: one). Batches of 50: 4 connections. Pull: 5 members, leases of 100."
     for name, figures in report["measurements"].items():
         if (load := figures.get("cores", {}).get("load", 0.0)) > LOAD_CORES:
             yield f"{name}: the load generator kept {load:.2f} of a core busy, and may be what was measured."
     if (others := report["machine"]["others_cores"]) > OTHERS_CORES:
-        yield f"Others kept {others:.2f} cores busy meanwhile: rates, and ratios of rates, would differ on a quiet machine."
+        yield f"Others kept {others:.2f} cores busy meanwhile: rates, and ratios of rates, say little."
 
 
 # ── beside an earlier run ──
@@ -117,27 +124,32 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Change:
+    """`judged` False: the machine was not quiet enough, then or now, to blame the code."""
+
     name: str
     before: float
     after: float | None
+    judged: bool
 
     @property
     def worse(self) -> bool:
-        return self.after is None or self.after < self.before * (1 - TOLERANCE)
+        return self.after is None or (self.judged and self.after < self.before * (1 - TOLERANCE))
 
     def __str__(self) -> str:
         if self.after is None:
-            return f"{self.name:28}{self.before:8.3f}     gone   WORSE"
+            return f"{self.name:28}{self.before:8.3f}     gone           WORSE"
+        verdict = "WORSE" if self.worse else "" if self.judged else "not judged: others were busy"
         by = (self.after / self.before - 1) * 100
-        return f"{self.name:28}{self.before:8.3f} {self.after:8.3f} {by:+6.0f} %{'   WORSE' if self.worse else ''}"
+        return f"{self.name:28}{self.before:8.3f} {self.after:8.3f} {by:+6.0f} %   {verdict}".rstrip()
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Every ratio of the old report beside the new one's; what is no longer measured is worse. Raises SetupRefused."""
     if old.get("schema") != new["schema"]:
         raise SetupRefused(detail=f"the old report has schema {old.get('schema')}, this one {new['schema']}")
+    quiet = max(one["machine"]["others_cores"] for one in (old, new)) <= OTHERS_CORES
     return [
-        Change(f"{name} {kind}", before, new["ratios"].get(name, {}).get(kind))
+        Change(f"{name} {kind}", before, new["ratios"].get(name, {}).get(kind), judged=quiet or kind == "cpu")
         for name, kinds in old["ratios"].items()
         for kind, before in kinds.items()
     ]

@@ -20,22 +20,24 @@ FLOOR: Figures = {
 }  # fmt: skip
 
 
-def a_round(speed: float = 1.0, slow_minute: float = 1.0) -> dict[str, Figures]:
+def a_round(speed: float = 1.0, slow_minute: float = 1.0, us: int = 500) -> dict[str, Figures]:
     """The hub at half the floor's rates times `speed`; in a slow minute hub and floor lose alike."""
-    rounds = {"floor": {k: v / slow_minute if k.endswith("_per_s") else v for k, v in FLOOR.items()}}
-    for name, floor in report.FLOORS.items():
-        per_s = FLOOR[f"{floor}_per_s"] / 2 * speed / slow_minute
-        rounds[name] = {
-            "number": 500, "seconds": 1.0, "per_s": per_s, "hub_us": 500, "cores": {"hub": 0.9, "load": 0.1, "others": 0.0},
+    floor = {k: v / slow_minute if k.endswith("_per_s") else v for k, v in FLOOR.items()}
+    rounds = {"floor": floor}
+    for name, what in report.FLOORS.items():
+        figures: Figures = {
+            "number": 500, "seconds": 1.0, "per_s": FLOOR[f"{what}_per_s"] / 2 * speed / slow_minute,
+            "p50_ms": 10.0, "p99_ms": 30.0, "us": us, "hub_us": us - 100,
+            "cores": {"hub": 0.9, "load": 0.1, "others": 0.0},
         }  # fmt: skip
-    rounds["posts_single"] |= {"p50_ms": 10.0, "p99_ms": 30.0}
+        rounds[name] = report.beside(name, figures, floor)
     return rounds
 
 
-def a_report(*rounds: dict[str, Figures]) -> dict[str, Any]:
+def a_report(*rounds: dict[str, Figures], others: float = 0.0) -> dict[str, Any]:
     return {
         "schema": report.SCHEMA, "rounds": len(rounds), "seconds": 12.0,
-        "machine": {"processor": "Some processor", "cores": 2, "file_system": "ext4", "fdatasync_ms": 0.3, "others_cores": 0.0},
+        "machine": {"processor": "Some processor", "cores": 2, "file_system": "ext4", "fdatasync_ms": 0.3, "others_cores": others},
         "versions": {"postgresql": "15.1"}, "durability": {"fsync": "on"},
         "messages": {"signed": 5000, "octets": [1990, 2010], "originators": 4, "recipients": 5},
         "ratios": report.ratios(rounds), "measurements": report.merged(rounds),
@@ -50,6 +52,18 @@ def test_a_ratio_is_taken_beside_the_floor_of_its_own_round() -> None:
     assert {kinds["rate"] for kinds in steady.values()} == {0.5}
 
 
+def test_the_floors_before_and_after_count_alike() -> None:
+    slower = FLOOR | {"published_per_s": 3000.0, "published_us": 240}
+
+    found = report.beside("pull", {"per_s": 2000.0, "us": 400}, FLOOR, slower)
+
+    assert (found["rate"], found["cpu"]) == (0.5, 0.5)
+
+
+def test_what_has_no_floor_is_left_alone() -> None:
+    assert report.beside("posts_alone", {"per_s": 300.0}, FLOOR) == {"per_s": 300.0}
+
+
 def test_messages_are_set_against_messages_and_deliveries_against_deliveries() -> None:
     found = report.ratios([a_round()])
 
@@ -59,8 +73,7 @@ def test_messages_are_set_against_messages_and_deliveries_against_deliveries() -
 
 
 def test_one_bad_round_of_three_moves_no_ratio() -> None:
-    bad = a_round(speed=0.1)
-    bad["pull"]["hub_us"] = 50
+    bad = a_round(speed=0.1, us=150)
 
     assert report.ratios([a_round(), bad, a_round()]) == report.ratios([a_round()])
 
@@ -83,8 +96,7 @@ def test_the_table_says_every_measurement_and_how_durable_it_was() -> None:
 
 
 def test_the_table_warns_of_a_busy_load_generator_and_of_a_busy_machine() -> None:
-    disturbed = a_report(a_round())
-    disturbed["machine"]["others_cores"] = 1.5
+    disturbed = a_report(a_round(), others=1.5)
     disturbed["measurements"]["pull"]["cores"]["load"] = 0.95
 
     lines = "\n".join(report.table(disturbed))
@@ -106,13 +118,21 @@ def test_a_ratio_may_fall_by_a_quarter_and_no_more(now: float, worse: bool) -> N
 
 
 def test_more_processor_time_for_the_same_rate_is_worse() -> None:
-    costly = a_round()
-    costly["pull"]["hub_us"] = 700
-
-    changes = report.changes(a_report(a_round()), a_report(costly))
+    changes = report.changes(a_report(a_round()), a_report(a_round() | {"pull": a_round(us=700)["pull"]}))
 
     assert [change.name for change in changes if change.worse] == ["pull cpu"]
     assert "WORSE" in str(next(change for change in changes if change.worse))
+
+
+@pytest.mark.parametrize(("then", "now"), [(1.5, 0.0), (0.0, 1.5)])
+def test_where_others_were_busy_rates_are_told_and_not_judged(then: float, now: float) -> None:
+    """Then as now; what the processors were used for is judged all the same."""
+    bad = a_round(speed=0.1) | {"pull": a_round(speed=0.1, us=5000)["pull"]}
+
+    changes = report.changes(a_report(a_round(), others=then), a_report(bad, others=now))
+
+    assert [change.name for change in changes if change.worse] == ["pull cpu"]
+    assert "not judged" in str(next(change for change in changes if change.name == "pull rate"))
 
 
 def test_what_is_no_longer_measured_is_worse() -> None:
