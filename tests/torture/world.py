@@ -103,6 +103,8 @@ class World:
     """One fault at a time for each component."""
     harmful_until: float = float("-inf")
     """A policy stands, or stood until then (`time.monotonic()`), with which a relay refuses to start, and says so."""
+    clocks_wrong_until: float = float("-inf")
+    """A clock is wrong, or was until then: who starts with it refuses, since PostgreSQL's differs, and says so."""
 
     @property
     def services(self) -> list[Service]:
@@ -293,13 +295,16 @@ async def _keep_running(world: World) -> None:
 
 
 def _excused(world: World, said: str) -> str:
-    """Why a hub process may end by itself: it could not start without its ledger, or found a policy it must refuse."""
+    """Why a hub process may end by itself: it could not start without its ledger, or found a policy or a clock that it
+    must refuse."""
     if "Traceback" in said:
         return ""
     if "(ledger-away)" in said:
         return "no ledger at its start"
     if time.monotonic() < world.harmful_until + STARTING_SECONDS and "(wire)" in said:
         return "a harmful policy"
+    if time.monotonic() < world.clocks_wrong_until + STARTING_SECONDS and "The clock of this machine" in said:
+        return "a wrong clock"
     return ""
 
 
