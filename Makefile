@@ -38,7 +38,7 @@ unit: .venv/dev ## the tests that need no other process (under a minute)
 
 lock: .venv/dev ## write the lock files anew (hashes, no addresses)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --extra hub --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --extra hub --extra load --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header --extra hub --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 clean: ## forget the environment and what demonstrations left
