@@ -11,8 +11,9 @@ import pytest
 
 from broker import jws, keyfiles, show
 from broker.cli import main
-from broker.commands import keys, options, watching
+from broker.commands import failures, keys, options, watching
 from broker.commands.speak import clean, table
+from broker.door import Problem
 from broker.members import KeyRequest, fingerprint
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "schemas" / "examples").glob("*.json"))
@@ -91,6 +92,14 @@ def test_errors_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queues", "--json"]) == 2
 
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize("code", ["busy", "too-many", "too-slow", "ledger-away"])
+def test_who_is_to_come_again_is_told_how(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error of the moment ends with what to do next, as every other does."""
+    assert failures.report(Problem(503, {"code": code, "title": "Not now"})) == 1
+
+    assert f"  → {failures.NEXT[code]}" in capsys.readouterr().err
 
 
 def test_nobody_there_exits_with_3(tmp_path: Path) -> None:
