@@ -96,8 +96,9 @@ async def away() -> AsyncIterator[None]:
 
 def _is_connection_loss(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None) or ""
-    # connection, operator intervention, resources, not in that state, rolled back for a deadlock's sake
-    return state[:2] in ("08", "57", "53", "55", "40")
+    # connection, operator intervention, resources, not in that state, rolled back for a deadlock's sake; and what
+    # PostgreSQL calls a fault of its system or its own: a full disk can be either (a login's "could not write init file")
+    return state[:2] in ("08", "57", "53", "55", "40", "58", "XX")
 
 
 def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
