@@ -1,10 +1,15 @@
-"""HTTP/1.1 as uvicorn speaks it, with limits that it has not: on connections, on headers, on how long those may take."""
+"""HTTP/1.1 as uvicorn speaks it, with limits that it has not: on connections, on headers, on how long those may take.
+
+And without upgrades: who offers one (`Upgrade: h2c`, as the JDK's client does by itself) is answered as if it had not
+(RFC 9110 §7.8 allows that). The parser ends a request that offers one at its headers, so that its body would be lost.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEADER_BYTES = 65_536
@@ -44,8 +49,15 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            super().data_received(data)
+        self._unset_keepalive_if_required()
+        while data and not self.transport.is_closing():
+            try:
+                self.parser.feed_data(data)
+                data = b""
+            except httptools.HttpParserUpgrade as offered:
+                data = self._without_offer() + data[offered.args[0] :]
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -63,8 +75,22 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._headers_came()
-        if not self.transport.is_closing():
+        if self.parser.get_method() == b"CONNECT":  # it says `should_upgrade`, whatever its headers
+            self._refuse(refusal("405 Method Not Allowed", "not-allowed", "That method is not for this address"))
+        elif not self.transport.is_closing() and not self.parser.should_upgrade():
             super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.transport.is_closing() and not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _without_offer(self) -> bytes:
+        """The head of the request that has just been read, as its sender would have written it without the offer. What
+        follows it has not been read yet."""
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def _count(self, octets: int) -> None:
         self._header_bytes += octets
