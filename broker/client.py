@@ -14,6 +14,7 @@ the BrokerErrors of `offline.verify_message`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 from urllib.parse import quote
 
 from broker import clock, jws, offline, strictjson
-from broker.door import Door, Problem, Unreachable
+from broker.door import FOR_THE_MOMENT, Door, Problem, Unreachable
 from broker.errors import SignatureRefused
 from broker.statements import make_acknowledgement
 
@@ -140,9 +141,11 @@ class Client:
         return _receipt(body["receipt"], body.get("warnings", ()), repeat=status == 200)
 
     async def post_many(self, tokens: Iterable[str]) -> AsyncIterator[Posted]:
-        """Post any number of messages in batches, in order. What is too large for the hub is not sent."""
+        """Post any number of messages in batches, in order. What is too large for the hub is not sent. Lines that it
+        refuses for the moment (429, 503) are posted again, before the next batch; what it still refuses then is told so.
+        """
         for batch in _batches(tokens):
-            answers = await self._post_batch([token for token in batch if len(token) <= jws.MAX_TOKEN_BYTES])
+            answers = iter(await self._post_patiently([token for token in batch if len(token) <= jws.MAX_TOKEN_BYTES]))
             for token in batch:
                 if len(token) > jws.MAX_TOKEN_BYTES:
                     body = {"title": "Too large", "code": "too-large", "detail": f"at most {jws.MAX_TOKEN_BYTES} bytes"}
@@ -154,9 +157,25 @@ class Client:
         """`post_many` as a list, in the order of `tokens`."""
         return [posted async for posted in self.post_many(tokens)]
 
-    async def _post_batch(self, batch: list[str]) -> Iterator[dict[str, Any]]:
+    async def _post_patiently(self, batch: list[str]) -> list[dict[str, Any]]:
+        """A line of answer for each of the batch, in its order: the last one that it got."""
+        answers = await self._post_batch(batch)
+        for attempt in range(1, self.door.attempts):
+            again = [number for number, answer in enumerate(answers) if answer["status"] in FOR_THE_MOMENT]
+            if not again:
+                break
+            await asyncio.sleep(self.door.pause(attempt, max(_retry_after(answers[number]) or 0 for number in again)))
+            try:
+                repeated = await self._post_batch([batch[number] for number in again])
+            except Unreachable:
+                break  # the others have their receipts; that of these nothing is known is safe to be taken for a refusal
+            for number, answer in zip(again, repeated, strict=True):
+                answers[number] = answer
+        return answers
+
+    async def _post_batch(self, batch: list[str]) -> list[dict[str, Any]]:
         if not batch:
-            return iter(())
+            return []
         content = "".join(json.dumps(token) + "\n" for token in batch).encode()
         headers = {"content-type": "application/x-ndjson"}
         _, lines = await self.door.call(
@@ -164,7 +183,7 @@ class Client:
         )
         if [line.get("line") for line in lines] != list(range(1, len(batch) + 1)):
             raise Unreachable(f"{self.url} answered a batch of {len(batch)} with {len(lines)} lines")
-        return iter(lines)
+        return lines
 
     async def check(self, message: Mapping[str, Any] | bytes | str) -> dict[str, Any]:
         """Everything but storing: a draft (mapping or JSON octets) or one's own signed message (compact)."""
@@ -360,7 +379,13 @@ def _posted(token: str, line: Mapping[str, Any]) -> Posted:
     status = int(line["status"])
     if "receipt" in line:
         return Posted(token, status, receipt=_receipt(line["receipt"], line.get("warnings", ()), repeat=status == 200))
-    return Posted(token, status, problem=Problem(status, line.get("problem", {})))
+    return Posted(token, status, problem=Problem(status, line.get("problem", {}), _retry_after(line)))
+
+
+def _retry_after(line: Mapping[str, Any]) -> int | None:
+    """Seconds, as a refused line of a batch says in its problem; the header is the whole answer's."""
+    found = line.get("problem", {}).get("retry_after")
+    return found if isinstance(found, int) else None
 
 
 def _batches(tokens: Iterable[str]) -> Iterator[list[str]]:

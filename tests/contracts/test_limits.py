@@ -14,6 +14,7 @@ import pytest
 
 from broker import app, limits
 from broker.api import bodies, protocol
+from broker.client import Client
 from broker.config import Config
 from broker.errors import Busy, TooMany
 from broker.ledger import tables as t
@@ -120,6 +121,21 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await app.init(config)
     async with app.running(config) as run, httpx2.AsyncClient(base_url=url) as http:
         yield Region(run.hub, http, MovableClock())
+
+
+async def test_who_posts_in_batches_need_not_count(served: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chile sends more than it may, mixed with Argentina's: the client waits as it is told, and each line
+    has its receipt, in its place, and was accepted once."""
+    monkeypatch.setattr(limits, "BURST_SECONDS", 1)
+    await served.enrol("CL", "AR", "PE")
+    served.hub.limits = limits.Limits(messages_per_second=50)
+    tokens = [served.sign(served.payload(m, f"{m}-{n}", to("PE"))) for n in range(120) for m in ("CL", "AR")]
+    async with Client(served.hub.public_url, "CL") as client:
+        first = await client.post_batch(tokens[:120])
+        more = await client.post_batch(tokens[120:240])
+
+    assert [posted.token for posted in first + more] == tokens[:240]
+    assert {posted.status for posted in first + more} == {201}
 
 
 async def raw(r: Region, *parts: bytes, pause: float = 0) -> bytes:

@@ -168,6 +168,49 @@ async def test_a_batch_is_answered_line_by_line_in_order() -> None:
     assert [p.problem.code for p in posted if p.problem] == ["a", "too-large", "c"]
 
 
+async def test_lines_that_are_refused_for_the_moment_are_posted_again_and_no_others() -> None:
+    """A bounded number of times, after what the hub asked for; each line's last answer is told in its place."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        lines = [json.loads(line) for line in request.content.splitlines()]
+        status = {"for good": 422, "never": 429, "later": 503 if len(hub.calls) < 3 else 409}
+        said = [
+            json.dumps({"line": n, "status": status[line], "problem": {"code": line, "retry_after": 0}})
+            for n, line in enumerate(lines, 1)
+        ]
+        return httpx2.Response(200, content="\n".join(said).encode())
+
+    hub = Hub(answer)
+    async with client_of(hub) as client:
+        posted = await client.post_batch(["for good", "never", "later"])
+    sent = [[json.loads(line) for line in call.content.splitlines()] for call in hub.calls]
+
+    assert [p.status for p in posted] == [422, 429, 409]
+    assert sent == [
+        ["for good", "never", "later"],
+        *[["never", "later"]] * 2,
+        *[["never"]] * (client.door.attempts - 3),
+    ]
+
+
+async def test_receipts_are_not_lost_with_the_hub_that_went_away_after_them() -> None:
+    """Of what could not be repeated the refusal stands: to repeat it all is safe."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if len(hub.calls) > 1:
+            return problem(503, "ledger-away")
+        said = [{"line": 1, "status": 422, "problem": {}}, {"line": 2, "status": 429, "problem": {"retry_after": 0}}]
+        return httpx2.Response(200, content="\n".join(map(json.dumps, said)).encode())
+
+    hub = Hub(answer)
+    async with client_of(hub) as client:
+        posted = await client.post_batch(["a", "b"])
+
+    assert [p.status for p in posted] == [422, 429]
+    assert posted[1].problem is not None
+    assert posted[1].problem.retry_after_seconds == 0
+
+
 def delivery(number: int) -> dict[str, object]:
     """As the hub shows a lease, a member that this client does not know included."""
     return {"delivery_id": f"q-{number}", "lease_id": f"s.{number}", "lease_until": "2026-11-22T00:00:00.000Z",
