@@ -2,7 +2,7 @@
 
 The steps, in the order of product.md "The life of a message":
  1. `check_header`: the envelope's schema, then the shape rules (only if the schema holds);
- 2. `read_body`: is the kind known, and may this originator send it;
+ 2. `read_body`: is the kind known, may this originator send it, and has the header what the kind requires of it;
  3. the schema of kind and version: every fault of it, and nothing further if there is one;
  4. identifiers, code lists and cross-field rules together; what they find is error or warning.
 
@@ -12,7 +12,6 @@ is the same for every kind. Who sent a message and who may see it is decided els
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +19,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from broker import schemafiles
 from broker.errors import Fault, SetupRefused, quote
 from broker.language import rules
 from broker.language.codelists import CodeList, load_codelists, unknown_code
+from broker.language.compatibility import breaks
 from broker.language.identifiers import Flaw
-from broker.language.plan import Place, Seen, compile_plan, observe
+from broker.language.outline import (
+    Completeness,
+    Outline,
+    Projection,
+    compile_outline,
+    completeness,
+    nominal_pointers,
+    project,
+)
+from broker.language.plan import Place, Seen, compile_plan, draft_of, fields, observe
 from broker.language.schema import Validator, compile_schema, schema_faults
 
 BELIEVED_FALSE = "believed-false"
@@ -46,25 +56,38 @@ class Identifier:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a body says. With a fault, `attributes` and `identifiers` are empty. An absent attribute is lacking."""
+    """What a body says. With a fault, everything below `warnings` is empty. An absent attribute is lacking.
+
+    `editions`: code list -> the edition by which its codes in this message were read. `country`: where the event was.
+    """
 
     faults: tuple[Fault, ...]
     warnings: tuple[Fault, ...] = ()
     attributes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     identifiers: tuple[Identifier, ...] = ()
+    editions: Mapping[str, str] = field(default_factory=dict)
+    country: str | None = None
+    completeness: Completeness | None = None
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind in one version. `originator`: only this member may send it (the hub's notices)."""
+    """One kind in one version. `schema` stands alone: shared parts are copied in.
+
+    `originator`: only this member may send it (the hub's notices). `requires`: members of the header that it needs.
+    `fields`: every member of the body, as a pointer with `*` for an index.
+    """
 
     kind: str
     version: str
     schema: Mapping[str, Any]
     titles: Mapping[str, str]
     originator: str | None
+    requires: tuple[str, ...]
     validator: Validator
     plan: Place
+    outline: Outline
+    fields: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -89,10 +112,21 @@ class Language:
         kind = self._kind(header)
         if isinstance(kind, Fault):
             return Reading((kind,))
-        faults = schema_faults(kind.validator, kind.schema, body, "/body")
+        lacking = tuple(
+            Fault(f"/header/{name}", "header-needed", more={"kind": kind.kind})
+            for name in kind.requires
+            if not header.get(name)
+        )
+        faults = lacking + schema_faults(kind.validator, kind.schema, body, "/body")
         if faults:
             return Reading(faults)
         return self._read(kind, header, body, now)
+
+    def project(self, payload: Mapping[str, Any]) -> Projection:
+        """The non-nominal projection of a payload that passed `check_header` and `read_body`."""
+        kind = self._kind(payload["header"])
+        assert isinstance(kind, Kind)
+        return project(kind.outline, payload)
 
     def _kind(self, header: Mapping[str, Any]) -> Kind | Fault:
         """The schema that the body must follow, or why there is none."""
@@ -117,26 +151,32 @@ class Language:
         warnings: list[Fault] = []
         identifiers: list[Identifier] = []
         attributes: dict[str, set[str]] = {}
+        editions: dict[str, str] = {}
         seen = observe(kind.plan, body, "/body")
         for one in seen:
             value, flaw = _examined(one)
             if flaw is not None:
                 (faults if _severe(flaw, one) else warnings).append(_flaw_fault(flaw, one))
             if flaw is None or not flaw.severe or flaw.forgeable:
-                self._check_code(one, faults, warnings)
+                self._check_code(one, faults, warnings, editions)
                 _collect(one, value, identifiers, attributes)
         routed = {name: frozenset(values) for name, values in attributes.items()}
-        report = rules.Report(header, seen, routed, self.codelists, now)
+        nominal = nominal_pointers(kind.outline, body, "/body")
+        report = rules.Report(header, seen, routed, self.codelists, now, body, kind.fields, nominal)
         for rule in rules.RULES:
             (faults if rule.severity == "error" else warnings).extend(rule.check(report))
         if faults:
             return Reading(tuple(faults), tuple(warnings))
-        return Reading((), tuple(warnings), routed, tuple(identifiers))
+        country = next((one.value for one in report.role("event-country")), None)
+        return Reading(
+            (), tuple(warnings), routed, tuple(identifiers), editions, country, completeness(kind.outline, body)
+        )
 
-    def _check_code(self, seen: Seen, faults: list[Fault], warnings: list[Fault]) -> None:
+    def _check_code(self, seen: Seen, faults: list[Fault], warnings: list[Fault], editions: dict[str, str]) -> None:
         if seen.mark.codelist is None:
             return
         codelist = self.codelists[seen.mark.codelist]
+        editions[codelist.name] = codelist.edition
         if seen.value not in codelist.codes:
             fault = unknown_code(codelist, seen.value, seen.pointer)
             (faults if codelist.policy == "error" else warnings).append(fault)
@@ -175,51 +215,48 @@ def _collect(seen: Seen, value: str, identifiers: list[Identifier], attributes: 
 # --- loading -----------------------------------------------------------------------------------------------------
 
 
-def schemas_folder() -> Path:
-    """`broker/_schemas` in an installed wheel, `schemas/` in the repository."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "_schemas"
-    return installed if installed.is_dir() else package.parent / "schemas"
+schemas_folder = schemafiles.folder
 
 
 def load_language(folder: Path | None = None) -> Language:
     """Read and compile everything below `folder` (default: `schemas_folder()`).
 
-    Raises SetupRefused if a schema, annotation or code list is not as we need it.
+    Raises SetupRefused if a schema, annotation or code list is not as we need it, or a minor version breaks its rule.
     """
     folder = folder or schemas_folder()
     codelists = load_codelists(folder / "codelists")
-    envelope = _json(folder / ENVELOPE)
-    kinds = {(kind.kind, kind.version): kind for kind in _kinds(folder / "messages", codelists)}
+    envelope = schemafiles.read_json(folder / ENVELOPE)
+    kinds = {(kind.kind, kind.version): kind for kind in _kinds(folder, codelists)}
     if WITHDRAWAL not in {name for name, _ in kinds}:
         raise SetupRefused(detail=f"{folder}: no schema for the body of a withdrawal")
+    _check_minor_versions(kinds)
     return Language(envelope, compile_schema(ENVELOPE, envelope), kinds, codelists)
 
 
 def _kinds(folder: Path, codelists: Mapping[str, CodeList]) -> Iterator[Kind]:
-    for path in sorted(folder.glob("*/*.json")):
-        name, schema = f"{path.parent.name}/{path.stem}", _json(path)
+    for (kind, version), schema in schemafiles.load(folder).items():
+        name = f"{kind}/{version}"
         if FILE_NAME.fullmatch(name) is None:
-            raise SetupRefused(detail=f"{path}: no header could name this kind and version")
+            raise SetupRefused(detail=f"{folder}: no header could name the kind and version {name}")
+        validator = compile_schema(name, schema)
+        draft = draft_of(name, schema, codelists)
         yield Kind(
-            path.parent.name,
-            path.stem,
-            schema,
-            schema.get("x-title", {}),
-            schema.get("x-originator"),
-            compile_schema(name, schema),
-            compile_plan(name, schema, codelists),
-        )
+            kind, version, schema, schema.get("x-title", {}), schema.get("x-originator"), tuple(schema.get("x-requires", ())),
+            validator, compile_plan(draft), compile_outline(name, draft), frozenset(fields(draft)),
+        )  # fmt: skip
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SetupRefused(detail=f"{path}: {error}") from error
-    if not isinstance(found, dict):
-        raise SetupRefused(detail=f"{path}: a schema must be an object")
-    return found
+def _check_minor_versions(kinds: Mapping[tuple[str, str], Kind]) -> None:
+    """Within a major version each minor one takes whatever the one before took (`compatibility`)."""
+    before: dict[tuple[str, int], Kind] = {}
+    for kind in sorted(kinds.values(), key=lambda kind: (kind.kind, _number(kind.version))):
+        line = (kind.kind, _number(kind.version)[0])
+        if line in before and (broken := breaks(before[line].schema, kind.schema)):
+            raise SetupRefused(
+                detail=f"{kind.kind}/{kind.version} breaks {before[line].version}: {'; '.join(broken)}. "
+                "A minor version only adds; give it the next major number."
+            )
+        before[line] = kind
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -15,24 +15,29 @@ from broker.language.identifiers import FORMATS, Format
 from broker.language.schema import pointer_of
 
 ROUTES = ("heading", "hs", "country", "mode")
-ROLES = ("event-country", "from", "until")
+ROLES = (
+    "event-country", "from", "until", "valid-until", "deadline", "leg", "quantity", "part", "whole", "taxon", "appendix",
+    "quoted-tlp", "quoted-handling", "consent", "not-given", "gap-reason",
+)  # fmt: skip
 TITLE_LANGUAGES = ("en", "es")
 """Every title has these; `fr` and `pt` are welcome."""
-MARKS = ("x-route", "x-codelist", "x-role")
-ELSEWHERE = ("x-title", "x-originator")
-
+MARKS = ("x-route", "x-codelist", "x-role", "x-heading")
+"""Read with every message. The others are read where they are needed: see `outline`."""
+OUTLINED = ("x-weight", "x-nominal")
+ROOT = ("x-originator", "x-requires")
 APPLICATORS = ("allOf", "anyOf", "oneOf")
 BRANCHES = ("then", "else")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the schema says about one string."""
+    """What the schema says about one string; `heading`: about one object, which belongs to goods of that heading."""
 
     route: str | None = None
     codelist: str | None = None
     format: str | None = None
     role: str | None = None
+    heading: str | None = None
     form: Format | None = None
     """What `format` names."""
 
@@ -49,7 +54,7 @@ class Place:
 
 
 class Seen(NamedTuple):
-    """A marked string that a message holds. `holder` is the object or array it stands in."""
+    """A marked string (an integer as its digits) that a message holds. `holder` is the object or array it stands in."""
 
     mark: Mark
     value: str
@@ -65,82 +70,124 @@ def observe(place: Place, value: object, base: str = "") -> list[Seen]:
 
 
 def _observe(place: Place, value: object, at: str, holder: object, seen: list[Seen]) -> None:
-    if isinstance(value, str):
-        if place.mark is not None:
-            seen.append(Seen(place.mark, value, at, holder))
-    elif isinstance(value, dict):
+    if isinstance(value, dict):
+        if place.mark is not None and place.mark.heading is not None:
+            seen.append(Seen(place.mark, place.mark.heading, at, holder))
         for name, step, member in place.members:
             if name in value:
                 _observe(member, value[name], at + step, value, seen)
-    elif isinstance(value, list) and place.items is not None:
-        for index, item in enumerate(value):
-            _observe(place.items, item, f"{at}/{index}", value, seen)
+    elif isinstance(value, list):
+        if place.items is not None:
+            for index, item in enumerate(value):
+                _observe(place.items, item, f"{at}/{index}", value, seen)
+    elif place.mark is not None and value is not None:
+        seen.append(Seen(place.mark, value if isinstance(value, str) else str(value), at, holder))
 
 
 # --- compiling ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class _Draft:
+class Draft:
+    """One place of a schema with all that is said about it, in whatever branch."""
+
     marks: dict[str, str] = field(default_factory=dict)
-    members: dict[str, _Draft] = field(default_factory=dict)
-    items: _Draft | None = None
+    weight: int = 0
+    nominal: bool = False
+    coded: bool = False
+    """One of a few values that everybody may see: a code, a word of an enum, a country, a date."""
+    required: set[str] = field(default_factory=set)
+    members: dict[str, Draft] = field(default_factory=dict)
+    items: Draft | None = None
 
 
-def compile_plan(name: str, schema: Mapping[str, Any], codelists: Mapping[str, object]) -> Place:
-    """Raises SetupRefused for an annotation that is unknown, has an unknown value, or stands where no plan looks."""
+CODED_FORMATS = ("date", "date-time", "iso3166-1-alpha-2", "iso3166-2", "iso4217")
+
+
+def draft_of(name: str, schema: Mapping[str, Any], codelists: Mapping[str, object]) -> Draft:
+    """The schema as a tree of places.
+
+    Raises SetupRefused for an annotation that is unknown, has an unknown value, or stands where no plan looks.
+    """
     reached: set[int] = set()
-    draft = _Draft()
-    _gather(name, schema, schema, draft, (), reached)
+    draft = Draft()
+    _gather(name, schema, schema, draft, (), reached, certain=True)
     for annotated in _annotated(schema):
-        _check(name, annotated, codelists)
-        if id(annotated) not in reached and any(mark in annotated for mark in MARKS):
+        _check(name, annotated, codelists, top=annotated is schema)
+        if id(annotated) not in reached and any(mark in annotated for mark in (*MARKS, *OUTLINED)):
             raise SetupRefused(detail=f"{name}: an annotation stands where it is never read: {dict(annotated)}")
+    return draft
+
+
+def compile_plan(draft: Draft) -> Place:
+    """The marked places alone."""
     return _place(draft) or Place(None, (), None)
 
 
+def fields(draft: Draft, at: str = "") -> Iterator[str]:
+    """Every member that the schema knows, as a pointer with `*` for any index."""
+    for name, member in draft.members.items():
+        here = at + pointer_of([name])
+        yield here
+        yield from fields(member, here)
+    if draft.items is not None:
+        yield from fields(draft.items, at + "/*")
+
+
 def _gather(
-    name: str, root: Mapping[str, Any], schema: Any, draft: _Draft, refs: tuple[str, ...], reached: set[int]
-) -> None:
+    name: str, root: Mapping[str, Any], schema: Any, draft: Draft, refs: tuple[str, ...], reached: set[int],
+    certain: bool,
+) -> None:  # fmt: skip
+    """`certain`: what stands here holds for every message, not only where some condition does."""
     if not isinstance(schema, Mapping):
         return
     reached.add(id(schema))
     _take_marks(schema, draft)
+    if certain:
+        draft.required.update(schema.get("required", ()))
     if "$ref" in schema:
         ref = str(schema["$ref"])
         if ref in refs or not ref.startswith("#/$defs/"):
             raise SetupRefused(detail=f"{name}: $ref {ref} leads in a circle or out of the file")
-        _gather(name, root, root["$defs"][ref.removeprefix("#/$defs/")], draft, (*refs, ref), reached)
+        part = root["$defs"][ref.removeprefix("#/$defs/")]
+        _gather(name, root, part, draft, (*refs, ref), reached, certain)
     for member, subschema in schema.get("properties", {}).items():
-        _gather(name, root, subschema, draft.members.setdefault(member, _Draft()), refs, reached)
+        _gather(name, root, subschema, draft.members.setdefault(member, Draft()), refs, reached, certain)
     if "items" in schema:
-        draft.items = draft.items or _Draft()
-        _gather(name, root, schema["items"], draft.items, refs, reached)
+        draft.items = draft.items or Draft()
+        _gather(name, root, schema["items"], draft.items, refs, reached, certain)
     for branch in (*(s for key in APPLICATORS for s in schema.get(key, ())), *(schema.get(key) for key in BRANCHES)):
-        _gather(name, root, branch, draft, refs, reached)
+        _gather(name, root, branch, draft, refs, reached, False)
 
 
-def _take_marks(schema: Mapping[str, Any], draft: _Draft) -> None:
-    """An annotation on an array is one on each of its items."""
+def _take_marks(schema: Mapping[str, Any], draft: Draft) -> None:
+    """An annotation on an array is one on each of its items; a weight, or that it is nominal, is about the whole."""
+    draft.weight = max(draft.weight, int(schema.get("x-weight", 0)))
+    draft.nominal = draft.nominal or schema.get("x-nominal") is True
+    draft.coded = draft.coded or bool(
+        "enum" in schema or "x-codelist" in schema or schema.get("format") in CODED_FORMATS
+    )
     marks = {mark.removeprefix("x-"): str(schema[mark]) for mark in MARKS if mark in schema}
     if schema.get("format") in FORMATS:
         marks["format"] = str(schema["format"])
     if marks and schema.get("type") == "array":
-        draft.items = draft.items or _Draft()
+        draft.items = draft.items or Draft()
         draft = draft.items
     draft.marks.update(marks)
 
 
-def _place(draft: _Draft) -> Place | None:
+def _place(draft: Draft) -> Place | None:
     members = tuple(
         (name, pointer_of([name]), place) for name, d in draft.members.items() if (place := _place(d)) is not None
     )
     items = _place(draft.items) if draft.items is not None else None
     if not (draft.marks or members or items):
         return None
-    if not draft.marks:
-        return Place(None, members, items)
-    return Place(Mark(**draft.marks, form=FORMATS.get(draft.marks.get("format", ""))), members, items)
+    return Place(mark_of(draft), members, items)
+
+
+def mark_of(draft: Draft) -> Mark | None:
+    return Mark(**draft.marks, form=FORMATS.get(draft.marks.get("format", ""))) if draft.marks else None
 
 
 def _annotated(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -154,11 +201,15 @@ def _annotated(schema: Any) -> Iterator[Mapping[str, Any]]:
             yield from _annotated(item)
 
 
-def _check(name: str, annotated: Mapping[str, Any], codelists: Mapping[str, object]) -> None:
-    known: dict[str, Container[object]] = {"x-route": ROUTES, "x-codelist": codelists, "x-role": ROLES}
+def _check(name: str, annotated: Mapping[str, Any], codelists: Mapping[str, object], *, top: bool) -> None:
+    headings = getattr(codelists.get("headings"), "codes", ())
+    known: dict[str, Container[object]] = {
+        "x-route": ROUTES, "x-codelist": codelists, "x-role": ROLES, "x-heading": headings, "x-weight": range(1, 11),
+        "x-nominal": (True,),
+    }  # fmt: skip
     for key, value in annotated.items():
-        if key.startswith("x-") and key not in (*MARKS, *ELSEWHERE):
-            raise SetupRefused(detail=f"{name}: {key} is no annotation that we know")
+        if key.startswith("x-") and key not in (*MARKS, *OUTLINED, "x-title", *(ROOT if top else ())):
+            raise SetupRefused(detail=f"{name}: {key} is no annotation that we know here")
         if key in known and value not in known[key]:
             raise SetupRefused(detail=f"{name}: {key} may not be {value!r}")
         if key == "x-title" and not (isinstance(value, Mapping) and all(map(value.get, TITLE_LANGUAGES))):

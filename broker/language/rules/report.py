@@ -1,0 +1,75 @@
+"""What a rule may look at, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Literal
+
+from broker.errors import Fault
+from broker.language.codelists import CodeList
+from broker.language.plan import Seen
+
+
+@dataclass(frozen=True)
+class Report:
+    """`seen` holds every marked string of the body. `fields`: every member that the kind's schema knows, as a pointer
+    with `*` for an index. `nominal`: pointers of what is nominal in the body."""
+
+    header: Mapping[str, Any]
+    seen: Sequence[Seen]
+    attributes: Mapping[str, frozenset[str]]
+    codelists: Mapping[str, CodeList]
+    now: datetime
+    body: Mapping[str, Any] = field(default_factory=dict)
+    fields: frozenset[str] = frozenset()
+    nominal: Sequence[str] = ()
+
+    @cached_property
+    def by_role(self) -> Mapping[str, Sequence[Seen]]:
+        """Role -> what has it, in order."""
+        found: dict[str, list[Seen]] = {}
+        for one in self.seen:
+            if one.mark.role is not None:
+                found.setdefault(one.mark.role, []).append(one)
+        return found
+
+    @cached_property
+    def beside(self) -> Mapping[int, Sequence[Seen]]:
+        """id of an object -> everything marked that stands in it."""
+        found: dict[int, list[Seen]] = {}
+        for one in self.seen:
+            found.setdefault(id(one.holder), []).append(one)
+        return found
+
+    def role(self, role: str) -> Sequence[Seen]:
+        return self.by_role.get(role, ())
+
+    def sibling(self, of: Seen, role: str) -> Seen | None:
+        """What has that role in the same object."""
+        return next((one for one in self.beside[id(of.holder)] if one.mark.role == role), None)
+
+    def sibling_format(self, of: Seen, form: str) -> str | None:
+        return next((one.value for one in self.beside[id(of.holder)] if one.mark.format == form), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`check` yields Faults whose rule is `code`."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    check: Callable[[Report], Iterator[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRule:
+    code: str
+    check: Callable[[Mapping[str, Any]], Iterator[Fault]]
+
+
+def moment(text: str) -> datetime:
+    """A date-time that has passed the envelope's schema: always with an offset, never a leap second."""
+    return datetime.fromisoformat(text)
