@@ -178,6 +178,7 @@ class Client:
             return []
         content = "".join(json.dumps(token) + "\n" for token in batch).encode()
         headers = {"content-type": "application/x-ndjson"}
+        lines: list[dict[str, Any]]
         _, lines = await self.door.call(
             "POST", "/v1/messages/batch", content=content, headers=headers, scope=None, lines=True
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker import app, limits
+from broker import app, limits, metrics
 from broker.api import bodies, protocol
 from broker.client import Client
 from broker.config import Config
@@ -128,13 +128,17 @@ async def test_who_posts_in_batches_need_not_count(served: Region, monkeypatch: 
     has its receipt, in its place, and was accepted once."""
     monkeypatch.setattr(limits, "BURST_SECONDS", 1)
     await served.enrol("CL", "AR", "PE")
-    served.hub.limits = limits.Limits(messages_per_second=50)
-    tokens = [served.sign(served.payload(m, f"{m}-{n}", to("PE"))) for n in range(120) for m in ("CL", "AR")]
+    served.hub.limits = limits.Limits(messages_per_second=10)
+    refused = metrics.refused.labels("too-many")
+    before = refused._value.get()
+    tokens = [served.sign(served.payload("CL", f"{n}", to("PE"))) for n in range(40)]
+    tokens += [served.sign(served.payload(m, f"{m}-{n}", to("PE"))) for n in range(5) for m in ("CL", "AR")]
     async with Client(served.hub.public_url, "CL") as client:
-        first = await client.post_batch(tokens[:120])
-        more = await client.post_batch(tokens[120:240])
+        first = await client.post_batch(tokens[:40])
+        more = await client.post_batch(tokens[40:])
 
-    assert [posted.token for posted in first + more] == tokens[:240]
+    assert refused._value.get() == before + 5
+    assert [posted.token for posted in first + more] == tokens
     assert {posted.status for posted in first + more} == {201}
 
 
