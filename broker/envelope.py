@@ -6,12 +6,13 @@ Built only by `verify.check_content` from a payload that passed the envelope sch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from broker.errors import Fault
 from broker.language.kinds import Identifier
+from broker.language.outline import Completeness
 from broker.routing import DUTIES, Attributes
 
 MESSAGE_AHEAD_SECONDS = 300
@@ -58,6 +59,11 @@ class Envelope:
     attributes: Attributes
     identifiers: tuple[Identifier, ...] = ()
     warnings: tuple[Fault, ...] = ()
+    editions: Mapping[str, str] = field(default_factory=dict)
+    """Code list -> the edition by which its codes were read."""
+    country: str | None = None
+    """Where the event was."""
+    completeness: Completeness | None = None
 
     @property
     def id(self) -> str:
@@ -92,6 +98,10 @@ class Envelope:
     @property
     def withdraws(self) -> str | None:
         return self.header.get("withdraws")
+
+    @property
+    def event_at(self) -> datetime:
+        return datetime.fromisoformat(self.header["event_at"]).astimezone(UTC)
 
     @property
     def expires_at(self) -> datetime | None:

@@ -123,6 +123,9 @@ def read_content(
         attributes=_attributes(header, reading.attributes),
         identifiers=reading.identifiers,
         warnings=reading.warnings,
+        editions=reading.editions,
+        country=reading.country,
+        completeness=reading.completeness,
     )
 
 

@@ -90,6 +90,7 @@ members = Table(
     Column("name", Text, nullable=False),
     Column("active", Boolean(create_constraint=False), nullable=False),
     Column("changed_at", Utc, nullable=False),
+    Column("rilo", MemberId, comment="the liaison office that checks its quality"),
 )
 
 keys = Table(
@@ -187,6 +188,10 @@ messages = Table(
     Column("salt", LargeBinary(32), nullable=False),
     Column("audience_salt", LargeBinary(32), nullable=False),
     Column("traceparent", String(64)),
+    Column("event_at", Utc, comment="as the originator states it"),
+    Column("country", String(2), comment="of the event"),
+    Column("completeness", Integer, comment="per cent; null where the kind counts nothing"),
+    Column("editions", Text, comment="JSON: code list -> edition its codes were read by"),
     UniqueConstraint("originator", "id"),
     Index("ix_messages_originator_position", "originator", "position"),
     Index("ix_messages_chain", "chain"),
@@ -201,6 +206,13 @@ messages = Table(
         "acknowledge_by",
         sqlite_where=text("acknowledge_by IS NOT NULL"),
         postgresql_where=text("acknowledge_by IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_country_event_at",
+        "country",
+        "event_at",
+        sqlite_where=text("country IS NOT NULL"),
+        postgresql_where=text("country IS NOT NULL"),
     ),
 )
 
@@ -223,6 +235,7 @@ identifiers = Table(
     Column("value", String(64), nullable=False, comment="normalised"),
     Column("scheme", String(32), nullable=False),
     PrimaryKeyConstraint("value", "scheme", "position"),
+    Index("ix_identifiers_position", "position"),
 )
 
 deliveries = Table(
