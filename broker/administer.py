@@ -54,6 +54,12 @@ async def set_active(ledger_: Ledger, member: str, active: bool, now: datetime) 
         touch(c, _queues_of(registry, member))
 
 
+async def set_office(ledger_: Ledger, member: str, rilo: str | None, now: datetime) -> None:
+    """Which liaison office may know the quality of a member's reports. Raises NotFound, RegistryRefused."""
+    async with ledger_.changing() as c:
+        await ledger.set_office(c, member, rilo, now)
+
+
 def _queues_of(registry: Registry, member: str) -> list[str]:
     """Who waits at one of them must look whether it still may, or what it may again."""
     return [id for id, queue in registry.queues.items() if queue.member == member]

@@ -38,6 +38,8 @@ class Member:
     type: MemberType
     name: str
     active: bool
+    rilo: str | None = None
+    """The liaison office that it reports through, and that may know the quality of its reports."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import clock, jws, read, strictjson, verify
+from broker import clock, jws, sight, strictjson, verify
 from broker.envelope import Release
 from broker.errors import BrokerError
 from broker.hub import Hub
@@ -31,7 +31,7 @@ async def preview(hub: Hub, caller: Caller, wanted: Mapping[str, Any], limit: in
         registry = await hub.registry(c)
         rows = (await list_page(c, caller.owner, Listing("received", limit=LOOK_AT))).rows
         for row in rows:
-            if len(matches) == limit or not await read.may_see(c, registry, row, caller.owner, row["rule"], now):
+            if len(matches) == limit or not await sight.may_see(c, registry, row, caller.owner, row["rule"], now):
                 continue
             full = await find(c, row["originator"], row["id"])
             assert full is not None

@@ -16,9 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import clock, entitlement
+from broker import clock, links, quality, sight
 from broker.accept import read_warnings
-from broker.envelope import Release
 from broker.errors import BrokerError, Fault, Invalid, NotFound, quote
 from broker.hub import Hub
 from broker.jws import b64, unb64
@@ -35,41 +34,8 @@ LOOK_AT = 1_000
 """Most rows examined for one page: a page may be short and still have a next one."""
 
 
-def state_of(row: RowMapping, now: datetime) -> str:
-    """current, superseded, withdrawn or expired."""
-    if row["withdraws"]:
-        return "current"
-    if row["withdrawn_by"] is not None:
-        return "withdrawn"
-    if row["superseded_by"] is not None:
-        return "superseded"
-    return "expired" if row["expires_at"] is not None and row["expires_at"] <= now else "current"
-
-
-async def may_see(
-    c: AsyncConnection, registry: Registry, row: RowMapping, member: str, rule: str | None, now: datetime
-) -> bool:
-    """May a recipient see this version now? Decided at acceptance (rule), and again by the latest version's release.
-
-    What is withdrawn, superseded or expired is shown to its holders alone.
-    """
-    if rule is None or not registry.is_active(member):
-        return False
-    holder_only = state_of(row, now) != "current"
-    if holder_only or rule in (entitlement.RULE_HOLDER, entitlement.RULE_NOTICE):
-        return await ledger.is_holder(c, row["chain"], member) or rule in (
-            entitlement.RULE_HOLDER,
-            entitlement.RULE_NOTICE,
-        )
-    latest = row if "release" in row and row["superseded_by"] is None else await ledger.latest(c, row["chain"])
-    if latest["release"] is None:
-        return False
-    release = Release.read(json.loads(latest["release"]))
-    return entitlement.admits(member, release, latest["tlp"], row["originator"], registry, now) is not None
-
-
 async def message(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
-    """One message with its state. Raises NotFound."""
+    """One message with its state, and where it meets others. Raises NotFound."""
     now = hub.now()
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
@@ -82,12 +48,19 @@ async def message(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
             row, rule = await _find(c, registry, caller, address, now)
             await ledger.record_fetch(c, row["position"], caller.owner, now)
         log.info("message.fetched", member=caller.owner, message=address)
-    return {
+    async with hub.ledger.reading() as c:
+        links_of_it = await links.of_message(c, registry, row, caller.owner, now)
+    answer = {
         **_summary(row, now),
         "rule": rule,
         "warnings": read_warnings(row["warnings"]),
+        "editions": json.loads(row["editions"]) if row["editions"] else {},
+        "links": links_of_it,
         "message": row["jws"],
     }
+    if row["completeness"] is not None and quality.may_know(registry, caller.owner, row["originator"]):
+        answer["completeness"] = row["completeness"]
+    return answer
 
 
 async def receipt(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
@@ -105,7 +78,7 @@ async def _find(
     if row is not None and originator == caller.owner:
         return row, None
     rule = None if row is None else await ledger.audience_rule(c, row["position"], caller.owner)
-    if row is None or not await may_see(c, registry, row, caller.owner, rule, now):
+    if row is None or not await sight.may_see(c, registry, row, caller.owner, rule, now):
         raise NotFound(Fault("", "message-unknown"))
     return row, rule
 
@@ -120,7 +93,7 @@ def _summary(row: RowMapping, now: datetime) -> dict[str, Any]:
         "heading": row["heading"],
         "digest": row["digest"],
         "accepted_at": clock.text(row["accepted_at"]),
-        "state": state_of(row, now),
+        "state": sight.state_of(row, now),
     }
 
 
@@ -136,7 +109,7 @@ async def page(hub: Hub, caller: Caller, wanted: Listing) -> dict[str, Any]:
             seen += max(len(found.rows), 100)  # nor are windows without end in which nothing is wanted
             before = found.last
             for row in found.rows:
-                if wanted.box == "sent" or await may_see(c, registry, row, caller.owner, row["rule"], now):
+                if wanted.box == "sent" or await sight.may_see(c, registry, row, caller.owner, row["rule"], now):
                     shown.append(_summary(row, now) | ({} if wanted.box == "sent" else {"rule": row["rule"]}))
                     if len(shown) == wanted.limit:
                         before = row["position"]

@@ -10,7 +10,7 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from broker import acknowledge, check, jws, read, strictjson
+from broker import acknowledge, check, jws, quality, read, strictjson
 from broker.accept import Accepted, Outcome
 from broker.api import bodies, problems
 from broker.api.auth import Member, TheHub
@@ -128,6 +128,18 @@ def _utc(since: datetime) -> datetime:
     except OverflowError:  # the year 1 east of Greenwich lies before time begins
         pass
     raise Invalid(Fault("/since", "date-time", found=since.isoformat()))
+
+
+@router.get("/v1/quality")
+async def get_quality(
+    request: Request,
+    hub: TheHub,
+    caller: Member,
+    member: Annotated[str | None, Query(max_length=32)] = None,
+    since: datetime | None = None,
+) -> Response:
+    """Completeness and timeliness of one's own reports, or (for its liaison office) of a member's."""
+    return problems.answer(request, await quality.quality(hub, caller, member, None if since is None else _utc(since)))
 
 
 @router.get("/v1/messages/{address}")

@@ -84,6 +84,18 @@ def member_reactivate(id: Annotated[str, typer.Argument(metavar="ID")], as_json:
     answer({"id": id, "active": True}, f"{id} is active again.", as_json)
 
 
+def member_office(
+    id: Annotated[str, typer.Argument(metavar="ID")],
+    office: Annotated[str | None, typer.Argument(metavar="[OFFICE]", help="A member of type rilo; none, if left out.")] = None,
+    as_json: options.Json = False,
+) -> None:  # fmt: skip
+    """Say which liaison office a member reports through: it may know how complete and timely its reports are."""
+    from broker import administer
+
+    change(lambda ledger, now: administer.set_office(ledger, id, office, now))
+    answer({"id": id, "office": office}, f"{id} reports through {office or 'no office'}.", as_json)
+
+
 # ── groups ──
 
 
@@ -192,6 +204,7 @@ def add(app: typer.Typer) -> None:
     members.command("list")(member_list)
     members.command("suspend")(member_suspend)
     members.command("reactivate")(member_reactivate)
+    members.command("office")(member_office)
     groups = typer.Typer(help="Closed user groups and operations.", no_args_is_help=True)
     groups.command("add")(group_add)
     groups.command("join")(group_join)

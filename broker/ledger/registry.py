@@ -63,7 +63,7 @@ async def load(c: AsyncConnection) -> Registry:
     all_subscriptions = [_subscription(row) for row in found]
     return Registry(
         version=number,
-        members={r["id"]: Member(r["id"], r["type"], r["name"], r["active"]) for r in rows[t.members]},
+        members={r["id"]: Member(r["id"], r["type"], r["name"], r["active"], r["rilo"]) for r in rows[t.members]},
         keys={r["kid"]: _key(r) for r in rows[t.keys]},
         groups={
             r["name"]: Group(r["name"], r["owner"], frozenset(within.get(r["name"], ())), r["starts_at"], r["ends_at"])
@@ -108,6 +108,17 @@ async def set_active(c: AsyncConnection, member: str, active: bool, now: datetim
         await close_connections(c, member, "suspended", now)
     else:  # what is still being repeated would close the connections of a member that may connect again
         await c.execute(delete(t.closings).where(t.closings.c.member == member, t.closings.c.reason == "suspended"))
+
+
+async def set_office(c: AsyncConnection, member: str, rilo: str | None, now: datetime) -> None:
+    """Which liaison office a member reports through; None for none. Raises NotFound, RegistryRefused."""
+    await _must_exist(c, member)
+    if rilo is not None:
+        await _must_exist(c, rilo)
+        found = (await c.execute(select(t.members.c.type).where(t.members.c.id == rilo))).scalar_one()
+        if found != "rilo":
+            raise RegistryRefused(Fault("/office", "not-an-office", found=rilo))
+    await c.execute(update(t.members).where(t.members.c.id == member).values(rilo=rilo, changed_at=now))
 
 
 async def close_connections(c: AsyncConnection, member: str, reason: str, now: datetime) -> None:
