@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
-from sqlalchemy import RowMapping, func, or_, select
+from sqlalchemy import ColumnElement, RowMapping, and_, func, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from broker import clock
 from broker.api import bodies, problems
 from broker.api.auth import Operator, TheHub
 from broker.api.bodies import Body
+from broker.delivery import State
 from broker.errors import Fault, Invalid, quote
-from broker.hub import Hub
 from broker.ledger import deliveries as ledger
 from broker.ledger import relays, touch, wire
 from broker.ledger import tables as t
+from broker.ledger.latest import latest, queues_of
 from broker.logs import log
 
 MAX_ROWS = 500
@@ -90,23 +93,33 @@ async def deliveries(
     hub: TheHub,
     caller: Operator,
     member: Annotated[str | None, Query(max_length=48)] = None,
-    state: Literal["ready", "leased", "published", "settled", "dead", "withdrawn", "expired", "revoked"] | None = None,
+    state: State | None = None,
     queue: Annotated[str | None, Query(max_length=16)] = None,
     limit: Limit = 100,
 ) -> Response:
-    """Deliveries by member, state or queue, the latest change first."""
-    where: list[Any] = [d.queue == queue] if queue else []
-    if member:  # by its queues: deliveries have no index of members
-        where.append(d.queue.in_(select(t.subscriptions.c.id).where(t.subscriptions.c.member == member)))
-    if state:
-        where += [ledger.state_is(state), *([ledger.UNSETTLED] if state != "settled" else [])]
-    return problems.answer(request, {"deliveries": await _rows(hub, limit, *where)})
+    """Deliveries by member, state or queue, the latest change first. Of a member or a queue: of what is settled, what is
+    among the newest deliveries of its queue."""
+    async with hub.ledger.reading() as c:
+        where: ColumnElement[bool] | None
+        if member or queue:
+            queues = await queues_of(c, member) if member else [str(queue)]
+            where = await latest(c, [one for one in queues if not queue or one == queue], state, limit)
+        else:
+            where = and_(ledger.state_is(state), _indexed(state)) if state else true()
+        rows = [] if where is None else await _rows(c, limit, where)
+    return problems.answer(request, {"deliveries": _shown(rows, hub.now())})
+
+
+def _indexed(state: State) -> ColumnElement[bool]:
+    return true() if state == "settled" else ledger.UNSETTLED
 
 
 @router.get("/dead-letters")
 async def dead_letters(request: Request, hub: TheHub, caller: Operator, limit: Limit = 100) -> Response:
     """What needs somebody, with its reason."""
-    return problems.answer(request, {"dead_letters": await _rows(hub, limit, ledger.state_is("dead"))})
+    async with hub.ledger.reading() as c:
+        rows = await _rows(c, limit, ledger.state_is("dead"))
+    return problems.answer(request, {"dead_letters": _shown(rows, hub.now())})
 
 
 @router.get("/outbox")
@@ -192,35 +205,35 @@ async def redrive(request: Request, hub: TheHub, caller: Operator) -> Response:
     return problems.answer(request, {"deliveries": answers})
 
 
-async def _rows(hub: Hub, limit: int, *where: Any) -> list[dict[str, Any]]:
+async def _rows(c: AsyncConnection, limit: int, where: ColumnElement[bool]) -> Sequence[RowMapping]:
     m = t.messages.c
     query = (
         select(d.queue, d.sequence, d.member, d.rule, d.state, d.round, d.count, d.redrives, d.reason, d.changed_at,
                m.originator, m.id, m.kind, m.digest)
         .join(t.messages, m.position == d.position)
-        .where(*where)
+        .where(where)
         .order_by(d.changed_at.desc())
         .limit(limit)
     )  # fmt: skip
-    async with hub.ledger.reading() as c:
-        rows = (await c.execute(query)).mappings().all()
-    now = hub.now()
-    return [_shown(row, now) for row in rows]
+    return (await c.execute(query)).mappings().all()
 
 
-def _shown(row: RowMapping, now: datetime) -> dict[str, Any]:
-    return {
-        "delivery": f"{row['queue']}-{row['sequence']}",
-        "member": row["member"],
-        "message": f"{row['originator']}:{row['id']}",
-        "kind": row["kind"],
-        "digest": row["digest"],
-        "rule": row["rule"],
-        "state": row["state"],
-        "reason": row["reason"],
-        "round": row["round"],
-        "count": row["count"],
-        "redrives": row["redrives"],
-        "changed_at": clock.text(row["changed_at"]),
-        "age_seconds": _age(row["changed_at"], now),
-    }
+def _shown(rows: Sequence[RowMapping], now: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "delivery": f"{row['queue']}-{row['sequence']}",
+            "member": row["member"],
+            "message": f"{row['originator']}:{row['id']}",
+            "kind": row["kind"],
+            "digest": row["digest"],
+            "rule": row["rule"],
+            "state": row["state"],
+            "reason": row["reason"],
+            "round": row["round"],
+            "count": row["count"],
+            "redrives": row["redrives"],
+            "changed_at": clock.text(row["changed_at"]),
+            "age_seconds": _age(row["changed_at"], now),
+        }
+        for row in rows
+    ]

@@ -30,7 +30,7 @@ HOT = {
     "page of what was sent", "page of what was received, nothing", "page of what was sent, nothing", "page by identifier",
     "get a message", "who has it", "index of a queue", "replay one message", "replay an hour", "replay the last 100",
     "leave a group, by lease", "leave a group, never acknowledged", "active again, never acknowledged", "suspend",
-    "lost queue, seen empty an hour ago",
+    "lost queue, seen empty an hour ago", "operators: deliveries of a member", "operators: settled of a member",
 }  # fmt: skip
 """Must not read a table that grows from end to end, nor more rows than MOST[...]."""
 MOST = 2_500

@@ -235,6 +235,9 @@ OPERATIONS += [
     Operation("operators: dead letters", asking("operator:ana", "GET", "/v1/admin/dead-letters")),
     Operation("operators: outbox", asking("operator:ana", "GET", "/v1/admin/outbox")),
     Operation("operators: deliveries of a member", asking("operator:ana", "GET", "/v1/admin/deliveries?member=C04")),
+    Operation(
+        "operators: settled of a member", asking("operator:ana", "GET", "/v1/admin/deliveries?member=C11&state=settled")
+    ),
     Operation("operators: published", asking("operator:ana", "GET", "/v1/admin/deliveries?state=published")),
 ]
 
