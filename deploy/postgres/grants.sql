@@ -1,5 +1,6 @@
--- What each role may do with each table. Run as tidewaiter_owner after every `tidewaiter init` or `migrate`; one
--- transaction, so that a hub that serves meanwhile never lacks a right. It can be repeated.
+-- What each role may do with each table, and when two of them are vacuumed. Run as tidewaiter_owner after every
+-- `tidewaiter init` or `migrate`. It can be repeated. The rights are one transaction, so that a hub that serves meanwhile
+-- never lacks one.
 --
 -- The rule: a right is here because a statement in broker/ needs it. An UPDATE names its columns: what stands in none of
 -- these lists is written once. A table that a migration adds must be added here (tests/unit/test_postgres_files.py).
@@ -62,3 +63,14 @@ GRANT SELECT (id, delivery, created_at, removed_at) ON subscriptions TO tidewait
 GRANT SELECT ON head, registry, alembic_version TO tidewaiter_monitor;
 
 COMMIT;
+
+-- ── vacuum by what has happened, not by a share of a table that grows for years ──
+-- Every delivery leaves two or three dead rows, and dead entries in the index by which it was found ready: 107 blocks for
+-- each 10,000 of a queue, through which every lease goes (docs/growth.md, "Vacuum"). Once: whatever somebody has set for a
+-- table stays, and a vacuum that runs for hours is not waited for again.
+SELECT format('ALTER TABLE %I.%I SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000)',
+              schemaname, tablename)
+  FROM pg_tables JOIN pg_class ON oid = format('%I.%I', schemaname, tablename)::regclass
+ WHERE schemaname = 'public' AND tablename IN ('deliveries', 'messages')
+   AND NOT coalesce(array_to_string(reloptions, ' ') LIKE '%autovacuum_vacuum_%', false)
+\gexec

@@ -186,3 +186,18 @@ async def refusal_of(database: HubDatabase, role: str, statement: str) -> str | 
             return None
     finally:
         await engine.dispose()
+
+
+async def test_vacuum_comes_by_what_has_happened(database: HubDatabase, home: Path) -> None:
+    """Set by the grants, once: what an operator has decided for a table stays, and the owner alone can change it."""
+    options = "SELECT reloptions FROM pg_class WHERE oid = '{}'::regclass"
+    ours = "{autovacuum_vacuum_scale_factor=0,autovacuum_vacuum_threshold=50000}\n"
+    for table in ("deliveries", "messages"):
+        assert database.psql(f"--command={options.format(table)}") == ours
+    theirs = "ALTER TABLE messages RESET (autovacuum_vacuum_scale_factor), SET (autovacuum_vacuum_threshold = 7)"
+    database.psql(f"--command={theirs}", user="tidewaiter_owner")
+    database.grant()
+
+    assert database.psql(f"--command={options.format('messages')}") == "{autovacuum_vacuum_threshold=7}\n"
+    with pytest.raises(AssertionError, match="must be owner"):
+        database.psql(f"--command={theirs}", user="tidewaiter_hub")

@@ -69,3 +69,14 @@ def test_the_monitor_sees_no_content() -> None:
     assert {table for table, columns in seen.items() if "*" in columns} == {"head", "registry", "alembic_version"}
     assert not {"jws", "release", "receipt", "originator", "member", "id", "digest"} & seen["messages"]
     assert "member" not in seen["deliveries"] | seen["subscriptions"] | seen["queues"]
+
+
+def test_tables_that_grow_are_vacuumed_by_what_has_happened() -> None:
+    """As docs/growth.md says it for who has no roles; each of them exists."""
+    said = (POSTGRES.parents[1] / "docs/growth.md").read_text("utf-8")
+    by_hand = dict(re.findall(r"ALTER TABLE (\w+) SET \((.+)\);", said))
+    (statement,) = (one for one in STATEMENTS if "ALTER TABLE" in one)
+
+    assert set(by_hand) <= set(metadata.tables)
+    assert set(re.findall(r"tablename IN \((.+?)\)", statement)) == {", ".join(f"'{table}'" for table in by_hand)}
+    assert all(f"SET ({options})" in statement for options in by_hand.values())
