@@ -497,6 +497,8 @@ def _seizure(rng: Random, country: str) -> Payload:
     if heading == "currency":
         body["value"] = {"amount": f"{rng.randint(1, 900)}000.00", "currency": "USD", "estimate": True}
     body |= {"procedure": rng.choice(["import", "export", "transit"])} if form == "long" else {}
+    if body.get("procedure") == "transit" and "route" not in body:
+        body["not_given"] = [{"field": "/route", "why": "unknown"}]
     return body | {"concealment": [rng.choice(CONCEALMENT)], "detection": [rng.choice(DETECTION)]}
 
 
@@ -518,7 +520,7 @@ def _alert(rng: Random, country: str) -> Payload:
     }
     more: Payload = {
         "goods": lines,
-        "transport": {"modes": modes} | _conveyance(rng, modes[0]),
+        "transport": {"modes": modes} | _sought(rng, modes[0]),
         "route": _route(rng, country),
         "countries": rng.sample(list(PORTS), rng.randint(1, 3)),
     }
@@ -536,6 +538,12 @@ def _route(rng: Random, country: str) -> list[Payload]:
 def _leg(rng: Random, role: str, country: str) -> Payload:
     leg: Payload = {"role": role, "country": country, "confirmed": rng.random() < 0.3}
     return leg | ({"locode": rng.choice(PORTS[country])} if rng.random() < 0.5 else {})
+
+
+def _sought(rng: Random, mode: str) -> Payload:
+    """As in an alert: lists of what to look for."""
+    return {name if name == "containers" else f"{name}s": value if name == "containers" else [value]
+            for name, value in _conveyance(rng, mode).items()}  # fmt: skip
 
 
 def _conveyance(rng: Random, mode: str) -> Payload:

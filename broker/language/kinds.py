@@ -240,9 +240,10 @@ def _kinds(folder: Path, codelists: Mapping[str, CodeList]) -> Iterator[Kind]:
             raise SetupRefused(detail=f"{folder}: no header could name the kind and version {name}")
         validator = compile_schema(name, schema)
         draft = draft_of(name, schema, codelists)
+        outline = compile_outline(name, draft, scored=schema.get("x-scored") is True)
         yield Kind(
             kind, version, schema, schema.get("x-title", {}), schema.get("x-originator"), tuple(schema.get("x-requires", ())),
-            validator, compile_plan(draft), compile_outline(name, draft), frozenset(fields(draft)),
+            validator, compile_plan(draft), outline, frozenset(fields(draft)),
         )  # fmt: skip
 
 

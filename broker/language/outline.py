@@ -10,7 +10,7 @@ nominal. Weights are relative: 1 is nice to have, 4 is what a report is written 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from broker.errors import SetupRefused
@@ -39,12 +39,14 @@ class Outline:
     items: Outline | None
     potential: int
     may_name: bool
+    scored: bool = False
+    """Of the root alone: the kind's messages get a score."""
 
 
-def compile_outline(name: str, draft: Draft) -> Outline:
+def compile_outline(name: str, draft: Draft, *, scored: bool = False) -> Outline:
     """Raises SetupRefused where a nominal member is required (a projection would not be valid), or where what names a
     person by nature (`Format.personal`) is not nominal."""
-    return _outline(name, draft, nominal=False)
+    return replace(_outline(name, draft, nominal=False), scored=scored)
 
 
 def _outline(name: str, draft: Draft, *, nominal: bool) -> Outline:
@@ -83,21 +85,25 @@ class Completeness:
 
 @dataclass
 class _Tally:
-    given: float = 0.0
-    total: float = 0.0
-    explained: float = 0.0
-    missing: list[tuple[float, str]] = field(default_factory=list)
+    given: int = 0
+    total: int = 0
+    explained: int = 0
+    missing: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, other: _Tally, share: float) -> None:
-        self.given += other.given * share
-        self.total += other.total * share
-        self.explained += other.explained * share
-        self.missing += [(weight * share, pointer) for weight, pointer in other.missing]
+    @property
+    def share(self) -> float:
+        return self.given / self.total if self.total else 0.0
+
+    def add(self, other: _Tally) -> None:
+        self.given += other.given
+        self.total += other.total
+        self.explained += other.explained
+        self.missing += other.missing
 
 
 def completeness(outline: Outline, body: Mapping[str, Any]) -> Completeness | None:
     """Of a body that has passed its schema; None for a kind in which nothing counts."""
-    if not outline.potential:
+    if not outline.scored:
         return None
     gaps = {gap["field"]: gap["why"] for gap in body.get("not_given", ()) if isinstance(gap, dict)}
     tally = _Tally()
@@ -116,10 +122,11 @@ def _weigh(
     outline: Outline, value: object, headings: frozenset[str], at: str, gaps: Mapping[str, str], tally: _Tally
 ) -> None:
     if isinstance(value, list) and outline.items is not None:
-        for index, item in enumerate(value):  # a list counts as much as one item: each is a share of it
-            one = _Tally()
+        tallies = [_Tally() for _ in value]
+        for index, (item, one) in enumerate(zip(value, tallies, strict=True)):
             _weigh(outline.items, item, headings, f"{at}/{index}", gaps, one)
-            tally.add(one, 1 / len(value))
+        if tallies:  # a list counts as its fullest item: what was declared adds nothing to what was found
+            tally.add(max(tallies, key=lambda one: one.share))
     if not isinstance(value, dict):
         return
     own = frozenset(str(value[name]) for name, _, member in outline.members if member.names_heading and name in value)

@@ -24,7 +24,7 @@ TITLE_LANGUAGES = ("en", "es")
 MARKS = ("x-route", "x-codelist", "x-role", "x-heading")
 """Read with every message. The others are read where they are needed: see `outline`."""
 OUTLINED = ("x-weight", "x-nominal")
-ROOT = ("x-originator", "x-requires")
+ROOT = ("x-originator", "x-requires", "x-scored")
 APPLICATORS = ("allOf", "anyOf", "oneOf")
 BRANCHES = ("then", "else")
 

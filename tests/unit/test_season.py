@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it has no stubs of its own
 import pytest
+from referencing import Registry, Resource
 from stdnum import imo, iso6346
 
 from tests import model, season
@@ -49,11 +50,19 @@ def is_listed(validator: Any, codelist: str, instance: Any, schema: Any) -> Iter
         yield jsonschema.ValidationError(f"{instance!r} is not in {codelist}")
 
 
+COMMON: Any = json.loads((SCHEMAS / "common/1.0.json").read_text())
+REGISTRY: Any = Registry().with_resource(COMMON["$id"], Resource.from_contents(COMMON))
+"""The shared parts by their urn, as any validator takes them."""
 VALIDATOR: Any = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"x-codelist": is_listed})
 
 
+@cache
+def _validator(name: str) -> Any:
+    return VALIDATOR(schema(name), registry=REGISTRY)
+
+
 def faults(name: str, value: Any) -> list[str]:
-    return [f"{fault.json_path}: {fault.message}" for fault in VALIDATOR(schema(name)).iter_errors(value)]
+    return [f"{fault.json_path}: {fault.message}" for fault in _validator(name).iter_errors(value)]
 
 
 def test_same_seed() -> None:
