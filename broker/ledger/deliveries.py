@@ -91,7 +91,7 @@ def new_row(
 
 _m = t.messages.c
 _WHOLE = (
-    t.deliveries, _m.originator, _m.id, _m.kind, _m.jws, _m.digest, _m.accepted_at, _m.expires_at, _m.warnings,
+    t.deliveries, _m.originator, _m.id, _m.kind, _m.version, _m.jws, _m.digest, _m.accepted_at, _m.expires_at, _m.warnings,
     _m.withdrawn_by, _m.withdraws, _m.status, _m.traceparent,
 )  # fmt: skip
 _LEAN = (

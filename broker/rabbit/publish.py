@@ -69,6 +69,7 @@ def message_of(row: RowMapping, public_url: str, now: datetime) -> Message:
         "ce-id": address,
         "ce-source": public_url,
         "ce-type": f"tidewaiter.{row['kind']}",
+        "ce-dataschema": f"urn:tidewaiter:{row['kind']}:{row['version']}",
         "ce-subject": row["originator"],
         "ce-time": clock.text(row["accepted_at"]),
     }

@@ -170,6 +170,7 @@ def _publishing(token: jws.Unverified, header: dict[str, Any], queue: str, seque
             "tw-delivery": f"{queue}-{sequence}", "tw-address": address, "tw-rule": "to", "tw-status": header["status"],
             "tw-sequence": sequence, "tw-round": 1, "tw-count": 1, "tw-duties": "information", "tw-projection": False,
             "ce-specversion": "1.0", "ce-id": address, "ce-source": "http://127.0.0.1", "ce-type": "tidewaiter.seizure",
+            "ce-dataschema": "urn:tidewaiter:seizure:1.0",
             "ce-subject": header["originator"], "ce-time": at, "traceparent": f"00-{'0' * 32}-{'0' * 16}-00",
         },
     )  # fmt: skip

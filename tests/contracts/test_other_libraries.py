@@ -32,7 +32,9 @@ from tests.wire import amqp_queue, consumer, published, queue_row, receive, stat
 
 TYPES = dict.fromkeys(("tw-delivery", "tw-address", "tw-rule", "tw-status", "tw-duties"), "string") | {
     "tw-sequence": "int64", "tw-round": "int32", "tw-count": "int32", "tw-projection": "boolean",
-} | dict.fromkeys((f"ce-{name}" for name in ("specversion", "id", "source", "type", "subject", "time")), "string")  # fmt: skip
+} | dict.fromkeys(
+    (f"ce-{name}" for name in ("specversion", "id", "source", "type", "dataschema", "subject", "time")), "string"
+)  # fmt: skip
 """The wire contract's headers."""
 SECONDS = 60
 """A consumer has done by then what it is about to do; a busy machine starts its helpers slowly."""
@@ -200,7 +202,8 @@ async def test_it_reads_its_queue(wired: Wired, tmp_path: Path, library: Library
         assert {**first["headers"], "ce-time": None, "tw-delivery": None, "traceparent": None} == {
             "tw-address": one, "tw-sequence": 1, "tw-round": 1, "tw-count": 1, "tw-duties": "action", "tw-rule": "to",
             "tw-status": "actual", "tw-projection": False, "ce-specversion": "1.0", "ce-id": one, "ce-subject": "CL",
-            "ce-source": r.hub.public_url, "ce-type": "tidewaiter.seizure", "tw-delivery": None, "ce-time": None, "traceparent": None,
+            "ce-source": r.hub.public_url, "ce-type": "tidewaiter.seizure", "ce-dataschema": "urn:tidewaiter:seizure:1.0",
+            "tw-delivery": None, "ce-time": None, "traceparent": None,
         }  # fmt: skip
         assert [it["headers"]["tw-sequence"] for it in kept[:4]] == [1, 2, 3, 5]
 
@@ -256,6 +259,7 @@ async def test_the_cloudevents_sdk_reads_our_headers(wired: Wired) -> None:
         "id",
         "source",
         "type",
+        "dataschema",
         "subject",
         "time",
         "datacontenttype",

@@ -46,8 +46,9 @@ async def test_a_delivery_is_published_with_its_own_properties_and_settled_by_ac
         1,
         False,
     )
-    assert (headers["ce-type"], headers["ce-subject"], headers["ce-source"]) == (
+    assert (headers["ce-type"], headers["ce-dataschema"], headers["ce-subject"], headers["ce-source"]) == (
         "tidewaiter.alert",
+        "urn:tidewaiter:alert:1.0",
         "CL",
         wired.hub.public_url,
     )
