@@ -116,10 +116,10 @@ def _listens(port: int) -> bool:
 
 
 def certificates(folder: Path) -> None:
-    """A CA; a certificate of the proxy; of the members CL (good), PE (revoked); and STRANGER's by another CA."""
+    """A CA; a certificate of the proxy; of the members CL and AR (good), PE (revoked); and STRANGER's by another CA."""
     ca, ca_key = _issue("CA of the members")
     _write(folder / "clients_ca", ca)
-    for name in ("localhost", "CL", "PE"):
+    for name in ("localhost", "CL", "AR", "PE"):
         made, key = _issue(name, ca, ca_key)
         _write(folder / ("tls_pem" if name == "localhost" else f"{name}.pem"), made, key)
         if name == "PE":

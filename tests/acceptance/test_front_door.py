@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.faults import process
 from tests.region import LANGUAGE, MovableClock, Region, to
 from tests.wire import SERVE, amqp_queue, initialise, settings
 
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 MEMBERS = ("/v1/messages", "/v1/queues", "/v1/members", "/v1/schemas", "/healthz", "/openapi.json")
 HIDDEN = ("/metrics", "/readyz", "/v1/rabbitmq/auth/user", "/v1/admin/queues", "/console", "/", "/v1", "/nothing",
           "/v1/%61dmin/queues", "/v1/admin%2fqueues", "//v1/admin/queues", "/V1/admin/queues", "/v1/./admin/queues",
@@ -197,7 +199,59 @@ async def test_inside_the_proxy_passes_on_questions_and_tells_figures(behind: tu
         assert (await http.get(f"{questions}/metrics")).status_code == 404
         figures = (await http.get(f"http://127.0.0.1:{f.ports['figures']}/metrics")).text
     names = {family.name for family in text_string_to_metric_families(figures)}
-    assert "haproxy_backend_active_servers" in names
+    denied = {"haproxy_frontend_denied_connections", "haproxy_frontend_denied_sessions"}  # named by deploy/README.md
+    assert {"haproxy_backend_active_servers"} | denied <= names
+
+
+async def test_a_certificate_holds_so_many_connections_to_rabbitmq_and_no_more(
+    behind: tuple[Front, Region],
+) -> None:
+    """The 51st ends after its handshake; another certificate's is taken; who leaves makes room."""
+    f, _ = behind
+    async with held(f.ports["amqps"], f.tls("CL"), 50) as mine:
+        assert await is_hung_up_on(f.ports["amqps"], f.tls("CL"))
+        assert not await is_hung_up_on(f.ports["amqps"], f.tls("AR"))
+        mine.pop()[1].close()
+        await asyncio.sleep(0.5)
+
+        assert not await is_hung_up_on(f.ports["amqps"], f.tls("CL"))
+
+
+async def test_an_address_holds_so_many_connections_and_no_more(behind: tuple[Front, Region]) -> None:
+    """Over both doors together, and before any handshake: who has no certificate cannot take the room of those who have."""
+    f, _ = behind
+    async with held(f.ports["https"], None, 200):
+        for door in ("https", "amqps"):
+            assert await is_hung_up_on(f.ports[door], None)
+    await asyncio.sleep(0.5)
+    async with client(f, "CL") as http:
+        assert (await http.get("/healthz")).status_code == 200
+
+
+@asynccontextmanager
+async def held(port: int, tls: ssl.SSLContext | None, number: int) -> AsyncIterator[list[Stream]]:
+    """So many connections, open; without `tls` their handshakes have not begun."""
+    opened = [await asyncio.open_connection("localhost", port, ssl=tls) for _ in range(number)]
+    try:
+        yield opened
+    finally:
+        for _, writer in opened:
+            writer.close()
+
+
+async def is_hung_up_on(port: int, tls: ssl.SSLContext | None) -> bool:
+    """Whether a connection that says nothing is closed at once."""
+    writer = None
+    try:
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=tls)
+        return await asyncio.wait_for(reader.read(), 1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 async def test_old_tls_is_refused(behind: tuple[Front, Region]) -> None:

@@ -35,6 +35,10 @@ async def test_a_single_node_boots_with_these_files(tmp_path: Path) -> None:
         assert f'"http://hub:8700{AUTH_PATH}/user"' in effective
         assert "{auth_mechanisms,['PLAIN']}" in effective
 
+        for option in ("sndbuf,65536", "recbuf,65536", "buffer,65536", "backlog,128", "nodelay,true",
+                       "linger,{true,0}", "exit_on_close,false"):  # fmt: skip
+            assert f"{{{option}}}" in "".join(effective.split()), option
+
         for command in ("delete_vhost /", f"import_definitions {tmp_path}/definitions/10-wire.json",
                         f"import_definitions {tmp_path}/definitions/20-hub-user.json"):  # fmt: skip
             await asyncio.to_thread(node.ctl, *command.split())  # as the runbook empties the wire
