@@ -37,6 +37,8 @@ STATISTICS_SECONDS = 15
 """RabbitMQ's counts may be this old: what was published later than that before a count of zero may still be there."""
 FULL_SECONDS = 1.0
 """Pause before another look at a queue whose window is full."""
+NARROW_SECONDS = 0.1
+"""The same while the window is still growing after a drain."""
 DRAIN_TOGETHER = 500
 DRAIN_QUIET_SECONDS = 0.2
 """A drained queue that sends nothing for so long is asked whether it is empty."""
@@ -64,6 +66,9 @@ class MemberQueue:
     """The number of the relay that holds it."""
     suspect: bool = False
     """Its last round failed: one delivery is tried alone before more are risked to be sent twice."""
+    window: int = field(default_factory=lambda: WINDOW)
+    """How many messages RabbitMQ may hold: few after a drain, twice as many each time the member is seen to read. What
+    is drained costs what was put in, and a member whose rights change every few seconds must get to read in between."""
     sampled: int = 0
     published_since: int = 0
     checked_at: float = float("-inf")
@@ -102,7 +107,7 @@ class MemberQueue:
             return After.NOTHING
         room = await self._room()
         if room <= 0:
-            await asyncio.sleep(FULL_SECONDS)
+            await asyncio.sleep(FULL_SECONDS if self.window == WINDOW else NARROW_SECONDS)
             return After.MORE
         return await self._publish(1 if self.suspect else min(room, TOGETHER))
 
@@ -144,11 +149,13 @@ class MemberQueue:
 
     async def _room(self) -> int:
         """How many more the window admits: what was there at the last look, plus what was published since."""
-        room = WINDOW - self.sampled - self.published_since
+        room = self.window - self.sampled - self.published_since
         if room >= TOGETHER:
             return room
         await self._sample()
-        return WINDOW - self.sampled - self.published_since
+        if self.sampled + self.published_since < self.window:
+            self.window = min(2 * self.window, WINDOW)
+        return self.window - self.sampled - self.published_since
 
     # ── watching ──
 
@@ -223,6 +230,7 @@ class MemberQueue:
         async with self.hub.ledger.accepting() as c:
             await wire.set_queue(c, self.id, drain=False, empty_at=self.hub.now())
         self.sampled = self.published_since = 0
+        self.window = min(TOGETHER, WINDOW)
         metrics.drains.inc()
         log.info("queue.drained", queue=self.id, member=self.row["member"], taken=taken)
 
