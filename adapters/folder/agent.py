@@ -1,0 +1,167 @@
+"""The loops: out/, acknowledge/, and each queue. What fails is tried again, after a pause that grows.
+
+Nothing that the hub says and nothing that a disk does ends the agent; a fault of its own does, so that whoever
+supervises it sees it. Asked to stop, it finishes what it is posting or writing, for GRACE_SECONDS at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from adapters.folder import layout as folders
+from adapters.folder import problems, received
+from adapters.folder.acknowledging import acknowledge
+from adapters.folder.disk import Disk, sweep
+from adapters.folder.incoming import receive
+from adapters.folder.outgoing import send
+from adapters.folder.parts import Parts
+from adapters.folder.problems import Later
+from adapters.folder.status import COUNTED, Status, Tell
+from adapters.folder.taking import PATIENCE
+from broker import clock
+from broker.client import Client, Problem, Unreachable
+from broker.clock import Clock
+from broker.errors import BrokerError
+
+WAIT_SECONDS = 20
+"""How long a lease waits at the hub for something to come."""
+PAUSE_SECONDS = (1.0, 30.0)
+GRACE_SECONDS = 10
+STATUS_SECONDS = 30
+"""`status.json` is written after every change, at most once a second, and so often if nothing changes."""
+
+TROUBLES = (Unreachable, Problem, Later, BrokerError, OSError)
+
+
+@contextmanager
+def opened(
+    root: Path, client: Client, queues: Sequence[str], tell: Tell, *, now: Clock = clock.now, disk: Disk | None = None,
+    unchanged_seconds: float = 2.0, lease_seconds: int = 120,
+) -> Iterator[Parts]:  # fmt: skip
+    """The folder, made and locked. Raises SetupRefused if it cannot be used or another agent has it, OSError."""
+    layout = folders.prepare(root)
+    with folders.alone(layout), received.opened(layout.received) as memory:
+        for folder in (layout.root, *layout.shared, *layout.own):
+            sweep(folder)
+        about = {"hub": client.url, "member": client.member, "queues": list(queues)}
+        status = Status(about, now, tell)
+        parts = Parts(layout, client, disk or Disk(), memory, status, now, unchanged_seconds, lease_seconds)
+        try:
+            yield parts
+        finally:
+            write_status(parts, "stopped")
+
+
+async def run(parts: Parts, queues: Sequence[str], every_seconds: float = 1.0) -> None:
+    """Until `parts.stopping` is set."""
+
+    def in_step(step: Callable[[Parts], Awaitable[int]]) -> Callable[[bool], Awaitable[float]]:
+        async def looked(_doubtful: bool) -> float:
+            return 0 if await step(parts) else every_seconds
+
+        return looked
+
+    def leasing(queue: str) -> Callable[[bool], Awaitable[float]]:
+        async def leased(doubtful: bool) -> float:
+            came = await receive(parts, queue, WAIT_SECONDS, doubtful=doubtful)
+            return 0 if came else every_seconds  # a hub that does not wait is not asked in a tight loop
+
+        return leased
+
+    parts.status.tell("started", folder=str(parts.layout.root))
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_patiently(parts, "out", in_step(send))),
+            group.create_task(_patiently(parts, "acknowledge", in_step(acknowledge))),
+            *(group.create_task(_patiently(parts, f"queue {queue}", leasing(queue))) for queue in queues),
+            group.create_task(_keep_status(parts)),
+        ]
+        await parts.stopping.wait()
+        await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+        for task in tasks:
+            task.cancel()
+    parts.status.tell("stopped")
+
+
+async def once(parts: Parts, queues: Sequence[str]) -> dict[str, int]:
+    """Do what is there: the files of out/ and acknowledge/, then the queues until they are empty. The counts; `left`:
+    files that were not whole in time.
+
+    Raises Unreachable, Problem, Later, BrokerError, OSError: nothing is lost, and the next call goes on.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (PATIENCE + 1) * parts.unchanged_seconds
+    while not parts.stopping.is_set():
+        if not (await send(parts) + await acknowledge(parts)):
+            if not any(parts.status.waiting.values()) or loop.time() > until:
+                break
+            await asyncio.sleep(min(0.2, parts.unchanged_seconds))
+    for queue in queues:
+        while not parts.stopping.is_set() and await receive(parts, queue):
+            pass
+    return {name: parts.status.count(name) for name in COUNTED} | {"left": sum(parts.status.waiting.values())}
+
+
+async def _patiently(parts: Parts, name: str, step: Callable[[bool], Awaitable[float]]) -> None:
+    """`step` over and over, with the pause that it answers; after a trouble a pause that grows, and then in doubt."""
+    failures = 0
+    while not parts.stopping.is_set():
+        try:
+            pause = await step(failures > 0)
+            failures = 0
+            parts.status.well(name)
+        except TROUBLES as error:
+            failures += 1
+            pause = growing(failures)
+            parts.status.trouble(name, why(error))
+        await _sleep(parts, pause)
+
+
+def growing(failures: int) -> float:
+    """Seconds, jittered: doubled by each failure, and bounded."""
+    first, most = PAUSE_SECONDS
+    ceiling = min(most, first * 2 ** min(failures, 16))
+    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
+
+
+def why(error: BaseException) -> str:
+    """One line, without a stack: what an operator needs."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'disk'}: {error.strerror or error}"
+    if isinstance(error, BrokerError):
+        return f"{error.code}: {error}"
+    return str(error) or type(error).__name__
+
+
+async def _sleep(parts: Parts, seconds: float) -> None:
+    """That long, or until the agent stops."""
+    if seconds > 0:
+        stop = asyncio.ensure_future(parts.stopping.wait())
+        try:
+            await asyncio.wait({stop}, timeout=seconds)
+        finally:
+            stop.cancel()
+
+
+async def _keep_status(parts: Parts) -> None:
+    written, seconds = -1, 0
+    while not parts.stopping.is_set():
+        if parts.status.version != written or seconds >= STATUS_SECONDS:
+            written, seconds = parts.status.version, 0
+            write_status(parts, "running")
+        await _sleep(parts, 1)
+        seconds += 1
+
+
+def write_status(parts: Parts, state: str) -> None:
+    """A disk that does not take it is told elsewhere: by whatever could not be written either."""
+    shown: dict[str, Any] = parts.status.shown(state)
+    try:
+        parts.disk.write(parts.layout.status, problems.octets(shown))
+    except OSError as error:
+        parts.status.tell("status-not-written", why=why(error))

@@ -1,0 +1,86 @@
+"""Refusals: whether one is about the file or about the moment, and how it is told beside the file (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from broker import phrases
+from broker.client import Problem, Unreachable
+from broker.errors import BrokerError
+
+TYPE = "urn:tidewaiter:problem:"
+PASSING = (408, 425, 429)
+OF_THE_SETUP = ("signature", "key", "signing-time", "token", "scope")
+"""What the hub says of who signs, not of what is signed: a key that is not enrolled or has ended, a wrong clock."""
+Answer = TypeVar("Answer")
+
+
+class Later(Exception):
+    """Nothing is wrong with the file: the hub or this machine's set-up is not ready. The same again, later."""
+
+
+class Troubles:
+    """What failed for one file while the others went on; the first of them is raised at the end."""
+
+    def __init__(self) -> None:
+        self.first: OSError | Later | None = None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, Later) as error:
+            self.first = self.first or error
+
+    def tell(self) -> None:
+        if self.first is not None:
+            raise self.first
+
+
+async def asked(call: Awaitable[Answer]) -> Answer:
+    """A call of the client; an answer that no hub gives counts as none. Raises Problem, Unreachable."""
+    try:
+        return await call
+    except (LookupError, TypeError, ValueError) as error:
+        raise Unreachable(f"this is not how a hub answers ({type(error).__name__}: {error})") from None
+
+
+def is_about_the_file(problem: Problem, *, signed_here: bool) -> bool:
+    """Whether the same file would be refused again, whatever the hour.
+
+    `signed_here`: the agent made the signature, so that one that does not hold is no fault of who wrote the file, unless
+    the file speaks for another member.
+    """
+    if not 400 <= problem.status < 500 or problem.status in PASSING or problem.code == "member-suspended":
+        return False
+    for_another = any(error.get("rule") == "key-of-another-member" for error in problem.errors)
+    return for_another or not (signed_here and problem.code in OF_THE_SETUP)
+
+
+def said_by(problem: Problem) -> bool:
+    """Whether a hub said it, and not a proxy on the way."""
+    return str(problem.body.get("type", "")).startswith(TYPE)
+
+
+def of_ours(error: BrokerError, language: str) -> dict[str, Any]:
+    """A refusal that the agent made itself, as the hub would tell it (RFC 9457 §3.1)."""
+    problem: dict[str, Any] = {
+        "type": TYPE + error.code,
+        "title": phrases.render(f"title.{error.code}", language),
+        "status": error.status,
+        "code": error.code,
+    }
+    faults = []
+    for fault in error.faults:
+        detail = phrases.render(f"rule.{fault.rule}", language, found=fault.found, allowed=fault.allowed, **fault.more)
+        shown = {"pointer": fault.pointer, "rule": fault.rule, "detail": detail}
+        faults.append(shown | ({"allowed": list(fault.allowed)} if fault.allowed else {}))
+    return problem | ({"detail": faults[0]["detail"], "errors": faults} if faults else {})
+
+
+def octets(value: Mapping[str, Any]) -> bytes:
+    """JSON for people and machines, a member a line."""
+    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "replace")

@@ -1,0 +1,107 @@
+"""Which files are ready, and taking one: by a rename into the agent's own folder, so that its writer may go on.
+
+A file is ready when it has not changed for a stated time, by the clock of its file system. One that is cut off (JSON
+without its end, a signature too short) is given much longer, then it is taken all the same, for its refusal. Names that
+begin with a dot or end in `.part` are somebody's work in progress; a link, a folder or another suffix is left alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.folder import names
+from adapters.folder.disk import read
+from adapters.folder.parts import Parts
+from adapters.folder.problems import Troubles
+from broker import jws
+from broker.errors import BrokerError
+
+PATIENCE = 15
+"""A file that is not whole is given so many times as long as another one."""
+MAX_LOOK = 1_000
+"""Files considered in one look, the oldest first: bounds memory, whatever lies there."""
+MAX_TAKE = 100
+MAX_FILE_BYTES = jws.MAX_TOKEN_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    path: Path
+    changed_at: float
+    """Seconds since 1970 (st_ctime): of the last write, or of the rename that brought it."""
+
+
+def take(
+    parts: Parts,
+    folder: Path,
+    suffixes: tuple[str, ...],
+    into: Path,
+    check: Callable[[str, bytes], object],
+    troubles: Troubles,
+) -> int:
+    """Take up to MAX_TAKE ready files, the oldest first; how many there were. `check` raises BrokerError for what is
+    not whole. What cannot be read is left, and told to `troubles`."""
+    files, ignored = _look(folder, suffixes)
+    taken = 0
+    for found in files:
+        if taken == MAX_TAKE:
+            break
+        with troubles.aside():
+            taken += _take(parts, found, into, check)
+    parts.status.waiting[folder.name] = len(files) - taken
+    if len(ignored) != parts.status.ignored.get(folder.name, 0):
+        parts.status.ignored[folder.name] = len(ignored)
+        if ignored:
+            parts.status.tell("ignored", folder=folder.name, files=len(ignored), one=ignored[0])
+    return taken
+
+
+def _take(parts: Parts, found: Found, into: Path, check: Callable[[str, bytes], object]) -> bool:
+    age = abs(parts.now().timestamp() - found.changed_at)  # a moment far ahead is as old as one far behind
+    if age < parts.unchanged_seconds:
+        return False
+    suffix = found.path.suffix.lower()
+    try:
+        check(suffix, read(found.path, MAX_FILE_BYTES))
+    except FileNotFoundError:  # its writer thought better of it
+        return False
+    except BrokerError:
+        if age < PATIENCE * parts.unchanged_seconds:
+            return False
+    stem = names.free(names.stem_of(found.path.name), parts.now(), parts.layout.is_given)
+    parts.disk.move(found.path, into / (stem + suffix))
+    return True
+
+
+def _look(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Found], list[str]]:
+    """The oldest MAX_LOOK files of these suffixes, the oldest first; and names of what is none (of the first few)."""
+    ignored: list[str] = []
+    files = heapq.nsmallest(MAX_LOOK, _files(folder, suffixes, ignored), key=lambda f: (f.changed_at, f.path.name))
+    return files, ignored
+
+
+def _files(folder: Path, suffixes: tuple[str, ...], ignored: list[str]) -> Iterator[Found]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name.lower()
+            if name.startswith(".") or name.endswith(".part"):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if name.endswith(suffixes) and stat.S_ISREG(status.st_mode):
+                yield Found(folder / entry.name, status.st_ctime)
+            elif len(ignored) < MAX_LOOK:
+                ignored.append(names.stem_of(entry.name + "."))
+
+
+def under_way(folder: Path) -> list[Path]:
+    """What was taken and has not come to its end, the first taken first."""
+    paths = [path for path in folder.iterdir() if path.suffix in (".json", ".jws") and not path.name.startswith(".")]
+    return sorted(paths, key=lambda path: (path.lstat().st_ctime_ns, path.name))
