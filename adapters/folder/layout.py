@@ -49,12 +49,11 @@ def prepare(root: Path) -> Layout:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     layout = Layout(root.resolve())
     found = layout.root.stat()
-    for folder in layout.shared:
-        _make(folder, found.st_mode & 0o070)
-    for folder in layout.own:
-        _make(folder, 0)
-    for folder in (layout.root, *layout.shared, *layout.own):
-        _check(folder, found.st_dev)
+    _check(layout.root, found.st_dev)
+    for folders, group in ((layout.shared, found.st_mode & 0o070), (layout.own, 0)):
+        for folder in folders:
+            _make(folder, group)
+            _check(folder, found.st_dev)
     return layout
 
 
