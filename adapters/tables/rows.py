@@ -1,0 +1,121 @@
+"""A file as rows: CSV, XLSX (xlsx_rows.py), JSON as an array of objects or one object a line (json_rows.py).
+
+Nothing is kept but the row in hand. A row that cannot be read is a row with a flaw, and the next one follows.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from adapters.tables import json_rows
+from adapters.tables.table import (
+    Flaw,
+    Row,
+    Style,
+    Table,
+    TableRefused,
+    check_headings,
+    label,
+    row_of,
+    titles_of,
+    unguarded,
+)
+from adapters.tables.xlsx_rows import workbook
+
+FORMATS = ("csv", "xlsx", "json")
+ENDINGS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".xlsx": "xlsx", ".xlsm": "xlsx", ".json": "json", ".jsonl": "json",
+           ".ndjson": "json"}  # fmt: skip
+
+
+@contextmanager
+def open_table(path: Path, style: Style) -> Iterator[Table]:
+    """The rows of a file. Raises TableRefused, also while the rows are read; OSError if it is not there."""
+    form = style.format or ENDINGS.get(path.suffix.lower())
+    if form is None:
+        raise TableRefused(detail=f"{path}: say in the mapping whether this is csv, xlsx or json (table: format: ...).")
+    if not path.is_file():
+        raise TableRefused(detail=f"There is no file {path}.")
+    if path.suffix.lower() == ".xlsx" or form == "xlsx":
+        with workbook(path, style) as table:
+            yield table
+        return
+    try:
+        with path.open(encoding=_encoding(style), errors="surrogateescape", newline="") as lines:
+            if form == "csv":
+                yield _csv(path, lines, style)
+            else:
+                yield _json(lines, style)
+    except UnicodeError as error:
+        raise TableRefused(detail=f"{path} is not text in {style.encoding}: {error}.") from None
+
+
+def _encoding(style: Style) -> str:
+    return "utf-8-sig" if style.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else style.encoding
+
+
+# ── CSV ──
+
+
+def _csv(path: Path, lines: Any, style: Style) -> Table:
+    reader = csv.reader(lines, delimiter=style.delimiter, strict=True)
+    headings: list[str] = []
+    try:
+        for _ in range(style.header_row):
+            headings = [unguarded(text) for text in next(reader)]
+    except StopIteration:
+        raise TableRefused(detail=f"{path} ends before its header row ({style.header_row}).") from None
+    except csv.Error as error:
+        raise TableRefused(detail=f"{path}: the header row cannot be read: {error}.") from None
+    check_headings(path, headings)
+    titles = titles_of(headings)
+    return Table(_csv_rows(reader, tuple(titles), style), titles, total=_lines(path))
+
+
+def _csv_rows(reader: Any, labels: Sequence[str], style: Style) -> Iterator[Row]:
+    number = style.header_row
+    while True:
+        number += 1
+        try:
+            texts = [unguarded(text) for text in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(number, dict.fromkeys(labels, ""), (Flaw("unreadable", gaps={"found": str(error)}),))
+            continue
+        row = row_of(number, texts, labels, style.encoding)
+        if row is not None:
+            yield row
+
+
+def _lines(path: Path) -> int:
+    """About how many rows: line feeds are counted, those in cells too."""
+    count = 0
+    with path.open("rb") as file:
+        while piece := file.read(1_048_576):
+            count += piece.count(b"\n")
+    return count
+
+
+# ── JSON ──
+
+
+def _json(lines: Any, style: Style) -> Table:
+    titles: dict[str, str] = {}
+    return Table(_json_table(lines, style, titles), titles, fixed=False)
+
+
+def _json_table(lines: Any, style: Style, titles: dict[str, str]) -> Iterator[Row]:
+    for number, found in enumerate(json_rows.objects(lines), 1):
+        if isinstance(found, json_rows.NotARow):
+            yield Row(number, {}, (Flaw("unreadable", gaps={"found": found.why}),))
+            continue
+        texts = {name: text.replace(".", style.decimal) if is_number else text for name, text, is_number in found}
+        for name in texts:
+            titles.setdefault(label(name), name)
+        row = row_of(number, list(texts.values()), [label(name) for name in texts], style.encoding)
+        if row is not None:
+            yield row
