@@ -1,8 +1,8 @@
 """Code lists: CSV files with their source, edition, date and policy in the head.
 
 A list's policy says what a code that is not in it means: `error` (the list is closed) or `warning` (the list is a
-sample, such as our UN/LOCODEs). A code is compared as it stands; an alias never passes, it only makes the answer
-better ("GB", not "UK"): what is signed and routed is one spelling.
+sample, such as our UN/LOCODEs). A code is compared as it stands; an alias or a title never passes, it only makes the
+answer better ("GB", not "UK"): what is signed and routed is one spelling.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def unknown_code(codelist: CodeList, found: str, pointer: str) -> Fault:
 
 
 def nearest(codelist: CodeList, found: str) -> tuple[str, ...]:
-    """The code that `found` is an alias of; else every code of a short list; else the most similar ones."""
+    """The code that `found` is an alias or a title of; else every code of a short list; else the most similar ones."""
     meant = codelist.by_alias.get(found.casefold())
     if meant is not None:
         return (meant,)
@@ -117,10 +117,17 @@ def _parts(text: str) -> tuple[str, ...]:
 
 
 def _by_alias(name: str, codes: Mapping[str, Code]) -> dict[str, str]:
-    """Alias, or the code in another case, to the code."""
+    """Whatever people may write for a code, in lower case: the code itself, its aliases, its title in any language.
+
+    Raises SetupRefused for an alias of two codes. A title that two codes share means neither.
+    """
     found: dict[str, str] = {code.casefold(): code for code in codes}
     for code in codes.values():
         for alias in code.aliases:
             if found.setdefault(alias.casefold(), code.code) != code.code:
                 raise SetupRefused(detail=f"{name}: alias {alias} stands for two codes")
-    return found
+    titled: dict[str, set[str]] = {}
+    for code in codes.values():
+        for title in code.titles.values():
+            titled.setdefault(title.casefold(), set()).add(code.code)
+    return {**{title: only for title, (only, *others) in titled.items() if not others}, **found}
