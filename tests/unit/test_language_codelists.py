@@ -171,12 +171,12 @@ def test_the_words_of_the_pangolin_records_are_understood() -> None:
 
 def pangolin_columns() -> Iterator[tuple[str, set[str]]]:
     openpyxl = pytest.importorskip("openpyxl")
+    path = need_testdata("data/eia_pangolin_seizures.xlsx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the workbook uses an extension that openpyxl does not read
-        sheet = openpyxl.load_workbook(
-            need_testdata("data/eia_pangolin_seizures.xlsx"), read_only=True, data_only=True
-        )["INCIDENTS"]
-        head, *rows = sheet.iter_rows(values_only=True)
+        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        head, *rows = workbook["INCIDENTS"].iter_rows(values_only=True)
+        workbook.close()
     for number, name in enumerate(head):
         yield str(name), {row[number] for row in rows if isinstance(row[number], str) and row[number].strip()}
 
