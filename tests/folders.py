@@ -1,7 +1,7 @@
 """A team's folder with an agent that works in it, against a hub in this process: nothing between them is replaced.
 
-Faults are made at two borders: `Frail` is the disk and the client's transport, and fails before or after any one of
-their effects; with `Died` it fails as a killed process does, without anything being caught.
+Faults are made at the borders: `Frail` counts the effects of the disk, the memory and the way to the hub, and lets any
+one of them fail, before or after it takes place; with `Died` it fails as a killed process does, and nothing is caught.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import errno
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import httpx2
 from adapters.folder import agent
 from adapters.folder.disk import Disk
 from adapters.folder.parts import Parts
+from adapters.folder.received import Received
 from broker.client import Client
 from tests.region import URL, Region
 
@@ -67,6 +69,16 @@ class FrailDisk(Disk):
     def remove(self, path: Path) -> None:
         with self._frail.effect(f"remove {path.name}"):
             super().remove(path)
+
+
+class FrailMemory(Received):
+    def __init__(self, frail: Frail, memory: Received) -> None:
+        super().__init__(memory._connection, memory._path)
+        self._frail = frail
+
+    def remember(self, address: str, round: int, digest: str, now: datetime) -> None:
+        with self._frail.effect(f"remember {address}"):
+            super().remember(address, round, digest, now)
 
 
 class Way(httpx2.AsyncBaseTransport):
@@ -127,7 +139,7 @@ class Team:
         with agent.opened(
             self.root, self.client(frail, language), queues, lambda *said: self.told.append(said), disk=disk, **settings
         ) as parts:
-            yield parts
+            yield replace(parts, received=FrailMemory(frail, parts.received)) if frail else parts
 
     async def once(
         self, queues: Sequence[str] = ("inbox",), frail: Frail | None = None, language: str = "en", **settings: Any
