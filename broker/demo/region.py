@@ -18,6 +18,11 @@ PARTNERS = {
     "FIU-CL": "Financial investigation unit, Chile",
     "OPCW": "Organisation for the Prohibition of Chemical Weapons",
 }
+OFFICE_OF = {
+    "AR": "RILO-SA", "CL": "RILO-SA", "PE": "RILO-SA", "CR": "RILO-CA", "GT": "RILO-CA", "MX": "RILO-CA", "PA": "RILO-CA",
+    "BZ": "RILO-CA", "JM": "RILO-CAR",
+}  # fmt: skip
+"""Through whom each reports: besides itself, the only one that is told how complete its reports are."""
 OPERATOR = "operator:demo"
 
 GROUPS = {
@@ -50,7 +55,7 @@ ON_THE_WIRE = ("RILO-SA", "CL")
 
 
 async def enrol_everybody(stage: Stage) -> dict[str, str]:
-    """Members, operator, groups. Returns member id -> fingerprint."""
+    """Members, operator, offices, groups. Returns member id -> fingerprint."""
     fingerprints = {}
     for id, country in NATIONAL.items():
         fingerprints[id] = await enrol_member(stage, id, "customs", f"National contact point, {country}")
@@ -60,6 +65,8 @@ async def enrol_everybody(stage: Stage) -> dict[str, str]:
         fingerprints[id] = await enrol_member(stage, id, "partner", name)
     fingerprints[ECHO] = await enrol_member(stage, ECHO, "hub", "Echo, to test against")
     fingerprints[OPERATOR] = await enrol_member(stage, OPERATOR, "", "")
+    for member, office in OFFICE_OF.items():
+        await administer.set_office(stage.ledger, member, office, now())
     for name, within in GROUPS.items():
         await administer.add_group(stage.ledger, name, within[0])
         for member in within:

@@ -8,38 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
-from broker import jws, keyfiles, offline
-from broker.client import Client, Problem, accept, sign
+from broker import jws, keyfiles
+from broker.client import Client, accept, sign
 from broker.consume import consume
+from broker.demo import proof
 from broker.demo.engines import Stage
 from broker.demo.region import NATIONAL, OFFICES, ON_THE_WIRE, OPERATOR, PARTNERS, SUBSCRIPTIONS
+from broker.demo.told import Say, Told
 from broker.language.kinds import schemas_folder
-from broker.members import ECHO, INBOX
 
-Say = Callable[[str], None]
 AMENDS, WITHDRAWS = "11-", "18-"
-
-
-class Told:
-    """The members at their desks: clients, what each has received, and what was posted."""
-
-    def __init__(self, stage: Stage, say: Say) -> None:
-        self.stage, self.say = stage, say
-        self.clients: dict[str, Client] = {}
-        self.received: dict[str, list[str]] = defaultdict(list)
-        self.posted: dict[str, tuple[str, str]] = {}
-        self.failures: list[str] = []
-
-    def expect(self, holds: bool, sentence: str) -> None:
-        if not holds:
-            self.failures.append(sentence)
-            self.say(f"  NOT SO: {sentence}")
+TOLD_FIRST = 9
+"""So many posts are told in a line each; then the first of each further kind, and of the rest their number."""
+SUBJECT_WIDTH = 27
 
 
 async def tell(stage: Stage, say: Say, fingerprints: dict[str, str]) -> bool:
@@ -55,22 +41,22 @@ async def tell(stage: Stage, say: Say, fingerprints: dict[str, str]) -> bool:
         examples = sorted((schemas_folder() / "examples").glob("*.json"))
         say("")
         say("Posted, signed by each originator; received by whom, by which rule:")
-        for path in examples:
-            if not path.name.startswith((AMENDS, WITHDRAWS)):
-                await _post(told, path)
+        await _post_all(told, [path for path in examples if not path.name.startswith((AMENDS, WITHDRAWS))])
         say("")
         await _receive_all(told)
         say("")
         say("Corrections, to everybody who had the original:")
         for path in examples:
             if path.name.startswith((AMENDS, WITHDRAWS)):
-                await _post(told, path)
+                told.say((await _post(told, path))[1])
         await _receive_all(told, "corrections")
         say("")
-        await _refusals(told, examples)
+        await proof.refusals(told, examples)
         say("")
-        await _evidence(told)
-        await _operator(told)
+        await proof.evidence(told)
+        await proof.quality(told)
+        await proof.meeting(told)
+        await proof.operator(told)
     return not told.failures
 
 
@@ -83,7 +69,22 @@ async def _subscribe(told: Told) -> None:
     told.say(f"Subscribed: {len(SUBSCRIPTIONS)} standing filters; {how}.")
 
 
-async def _post(told: Told, path: Path) -> None:
+async def _post_all(told: Told, paths: list[Path]) -> None:
+    kinds: set[str] = set()
+    untold: Counter[str] = Counter()
+    for number, path in enumerate(paths):
+        header, line = await _post(told, path)
+        kind = header["kind"]
+        if number < TOLD_FIRST or kind not in kinds or header["status"] != "actual":
+            told.say(line)
+        else:
+            untold[kind] += 1
+        kinds.add(kind)
+    told.say(f"  … and {untold.total()} more: {', '.join(f'{kind} {n}' for kind, n in untold.most_common())}")
+
+
+async def _post(told: Told, path: Path) -> tuple[dict[str, Any], str]:
+    """Signed and posted: its header, and a line that tells what it is and whom it reaches."""
     octets = path.read_bytes().strip()  # as `tidewaiter submit` signs it, which is then a repeat
     payload = json.loads(octets)
     header = payload["header"]
@@ -98,13 +99,17 @@ async def _post(told: Told, path: Path) -> None:
     verb = "amends" if header.get("supersedes") else "withdraws" if header.get("withdraws") else "posts"
     about = str(header.get("supersedes") or header.get("withdraws") or _subject(payload))
     who, tlp = header["originator"], header["handling"]["tlp"]
-    told.say(f"  {who:8}{verb:9} {header['id']:16}{tlp:13}{about[:27]:28}→ {shown}{note}")
+    if len(about) > SUBJECT_WIDTH:
+        about = about[: SUBJECT_WIDTH - 1] + "…"
+    return header, f"  {who:8}{verb:9} {header['id']:16}{tlp:13}{about:28}→ {shown}{note}"
 
 
 def _subject(payload: dict[str, Any]) -> str:
-    body = payload["body"]
-    heading = body.get("heading") or ", ".join(body.get("headings", []))
-    return f"{payload['header']['kind']}: {heading}"
+    header, body = payload["header"], payload["body"]
+    if header.get("in_reply_to"):
+        return f"{header['kind']} on {header['in_reply_to']}"
+    headings = body.get("heading") or ", ".join(body.get("headings", []))
+    return f"{header['kind']}: {headings}" if headings else str(header["kind"])
 
 
 def _by_rule(audience: list[dict[str, Any]]) -> str:
@@ -178,81 +183,3 @@ async def _consume(told: Told, member: str, queue: dict[str, Any]) -> None:
                 waiting -= 1
                 if waiting == 0:
                     return
-
-
-async def _refusals(told: Told, examples: list[Path]) -> None:
-    told.say("Refused, with the reason, nothing stored:")
-    client = told.clients["CL"]
-    assert client.key is not None
-    first = json.loads(next(p for p in examples if p.name.startswith("09-")).read_text("utf-8"))
-
-    def changed(**header: Any) -> dict[str, Any]:
-        return {"header": first["header"] | header, "body": first["body"]}
-
-    wrong_number = json.loads(json.dumps(changed(id="DEMO-1")))
-    wrong_number["body"]["transport"] = {"mode": "sea", "containers": [{"value": "CSQU3054384"}]}
-    red = {"tlp": "RED", "release": {"groups": ["OP-MARISMA"]}}
-    foreign = told.clients["PE"].key
-    assert foreign is not None
-    cases = [
-        ("a wrong check digit", sign(wrong_number, client.key)),
-        ("TLP:RED to a group", sign(changed(id="DEMO-2", handling=red), client.key)),
-        ("CL's name, PE's key", sign(changed(id="DEMO-3"), foreign)),
-        ("same address, other content", sign(changed(case="another case"), client.key)),
-    ]
-    for what, token in cases:
-        try:
-            await client.post(token)
-            told.expect(False, f"{what} was accepted")
-        except Problem as problem:
-            told.say(f"  {problem.status} {problem.code:10} {what}: {_first_line(problem)}")
-    token, receipt = told.posted["CL:2026-000118"]
-    again = await client.post(token)
-    told.expect(again.repeat and again.compact == receipt, "a repeat got another receipt")
-    told.say("  (posted twice, the same message gets the same receipt: a duplicate is not an event)")
-
-
-def _first_line(problem: Problem) -> str:
-    errors = problem.errors
-    if not errors:
-        return problem.title
-    sentence = str(errors[0].get("detail", "")).partition(". ")[0].rstrip(".")
-    return f"{errors[0].get('pointer') or '/'}: {sentence}."
-
-
-async def _evidence(told: Told) -> None:
-    keys = offline.keys_of(await told.clients["CL"].members())
-    good = sum(
-        all(c.holds for c in offline.verify_receipt(receipt, token, keys)) for token, receipt in told.posted.values()
-    )
-    told.expect(good == len(told.posted), "a receipt does not verify")
-    told.say(f"Receipts verified offline: {good} of {len(told.posted)}, from the members' public keys alone.")
-    confirmed = total = 0
-    for address in told.posted:
-        recipients = (await told.clients[address.partition(":")[0]].deliveries(address))["recipients"]
-        waiting = [r for r in recipients if r["member"] != ECHO]
-        total += len(waiting)
-        confirmed += sum(bool(r["acknowledgements"]) for r in waiting)
-    told.expect(confirmed == total, f"{total - confirmed} recipients have not acknowledged")
-    told.say(f"Originators hold {confirmed} signed acknowledgements of {total} recipients.")
-    async with asyncio.timeout(20):
-        while True:
-            (echo,) = (await told.clients["CL"].deliveries("CL:EX-2026-001"))["recipients"]
-            if echo["acknowledgements"]:
-                break
-            await asyncio.sleep(0.2)
-    told.say("The exercise for ECHO has been acknowledged by ECHO, and reached nobody else.")
-
-
-async def _operator(told: Told) -> None:
-    client = told.clients[OPERATOR]
-    queues = (await client.admin("GET", "/queues"))["queues"]
-    dead = (await client.admin("GET", "/dead-letters"))["dead_letters"]
-    refusals = (await client.admin("GET", "/refusals"))["refusals"]
-    open_ = sum(q["depth"].get("ready", 0) for q in queues if q["name"] != INBOX or q["member"] != ECHO)
-    told.expect(open_ == 0, f"{open_} deliveries are still waiting")
-    told.expect(not dead, "there are dead letters")
-    told.say(
-        f"The operator sees {len(queues)} queues, {open_} waiting, {len(dead)} dead letters, {len(refusals)} refusals; "
-        "no content."
-    )

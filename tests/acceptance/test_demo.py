@@ -33,6 +33,8 @@ async def test_the_story_is_told_with_rabbitmq_in_its_middle(tmp_path: Path) -> 
     assert "Wire: RabbitMQ (private node" in lines[0]
     assert len(lines) < 60
     assert not [line for line in lines if "NOT SO" in line]
+    assert [line for line in lines if line.startswith("PE opens CL:2026-000118 and is shown its container in")]
+    assert [line for line in lines if " reports are " in line and "% complete" in line]
     assert lines[-1] == "Everything was as promised."
 
 
