@@ -15,7 +15,7 @@ import typer
 from broker.commands import failures, options
 
 MODULES = ("hub", "doctor", "registry", "keys", "messages", "receiving", "watching", "subscriptions", "operators")
-OWN_OCCASION = ("tables", "agent", "demo")
+OWN_OCCASION = ("tables", "agent", "demo", "schema")
 """Added when they are there: a wheel may leave them out."""
 
 EPILOG = "Exit codes: 0 done; 1 refused; 2 usage or set-up; 3 the hub is unreachable. Every command takes --json."

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from broker import clock
-from broker.api import problems
+from broker.api import catalogue, problems
 from broker.api.auth import Member, TheHub
 from broker.errors import Fault, NotFound, quote
 from broker.members import OPERATOR_PREFIX, Key
@@ -67,28 +67,29 @@ async def groups(request: Request, hub: TheHub, caller: Member) -> Response:
 
 @router.get("/v1/schemas")
 async def schemas(request: Request, hub: TheHub) -> Response:
-    return problems.answer(
-        request, {"schemas": [{"kind": kind, "version": version} for kind, version in sorted(hub.language.kinds)]}
-    )
+    """Kinds and versions with titles, whether they are scored, and what they need of the header."""
+    return catalogue.answer(request, catalogue.of(request, hub.language).kinds())
 
 
 @router.get("/v1/schemas/{kind}/{version}")
 async def schema(request: Request, hub: TheHub, kind: str, version: str) -> Response:
-    found = hub.language.kinds.get((kind, version))
+    """A kind's JSON Schema, which stands alone; `envelope` is the payload around every kind."""
+    found = catalogue.of(request, hub.language).kind(kind, version)
     if found is None:
         raise NotFound(Fault("", "unknown-kind", found=quote(f"{kind} {version}")))
-    return problems.answer(request, found.schema)
+    return catalogue.answer(request, found)
 
 
 @router.get("/v1/codelists")
 async def codelists(request: Request, hub: TheHub) -> Response:
-    return problems.answer(request, {"codelists": sorted(hub.language.codelists)})
+    """The code lists with source, edition, date, policy and how many codes."""
+    return catalogue.answer(request, catalogue.of(request, hub.language).codelists())
 
 
 @router.get("/v1/codelists/{name}")
 async def codelist(request: Request, hub: TheHub, name: str) -> Response:
-    found = hub.language.codelists.get(name)
+    """A list's codes: titles in all languages, aliases, further columns."""
+    found = catalogue.of(request, hub.language).codelist(name)
     if found is None:
         raise NotFound(Fault("", "unknown-codelist", found=quote(name)))
-    codes = [{"code": c.code, "titles": dict(c.titles), "aliases": list(c.aliases)} for c in found.codes.values()]
-    return problems.answer(request, {"name": name, "source": found.source, "edition": found.edition, "codes": codes})
+    return catalogue.answer(request, found)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from broker.commands import options
-from broker.commands.speak import OK, REFUSED, answer, clean, colour, say, table
+from broker.commands.speak import OK, REFUSED, answer, clean, colour, note, say, table
 
 MESSAGE_BYTES = 262_144
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="originator:id")]
@@ -49,42 +49,18 @@ def sign(
         answer({"message": compact, "digest": jws.digest(compact)}, compact, as_json)
 
 
-def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A payload or a signed message, or -.")],
-    url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
-) -> None:  # fmt: skip
-    """Everything but storing: what is wrong with it, or who would receive it and by which rule."""
-    octets = options.read_input(file, MESSAGE_BYTES).strip()
-
-    async def work() -> dict[str, Any]:
-        async with options.client_of(url, member, key) as client:
-            return await client.check(octets if octets[:1] == b"{" else octets.decode("ascii", "replace"))
-
-    said = options.run(work())
-    lines = [f"{clean(said['address'])} can be posted."]
-    if said["corrections"]:
-        lines.append(f"A correction: {clean(said['corrections'])}.")
-    lines += _warnings(said["warnings"])
-    lines.append(table(said["recipients"], ("member", "rule", "duties"), empty="nobody would receive it"))
-    answer(said, "\n".join(lines), as_json)
-
-
-def _warnings(warnings: list[dict[str, Any]]) -> list[str]:
-    from broker.commands.failures import fault_lines
-
-    return [f"warning {line}" for line in fault_lines(warnings)]
-
-
 def show(
     what: Annotated[str, typer.Argument(metavar="FILE|ADDRESS", help="A message (.jws, .json) on disk or at the hub, or -.")],
     language: Language = None,
+    html: Annotated[bool, typer.Option("--html", help="As one page of HTML, to print or pass on.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where to; standard output, if left out.")] = None,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """A message as a page to read, its marking on top and bottom. A file's signature is not checked here: see `verify`."""
     from broker import show as pages
     from broker.commands.failures import language as of_locale
 
-    state = None
+    found = None
     if what == "-" or Path(what).exists() or ":" not in what:
         payload = pages.read_payload(options.read_input(what, MESSAGE_BYTES))
     else:
@@ -95,11 +71,21 @@ def show(
                 return found, await client.believe(found["message"])
 
         found, payload = options.run(work())
-        state = found["state"]
+    tongue = language or of_locale()
     if as_json:
         answer(payload, "", True)
         return
-    say(pages.page(payload, language or of_locale(), state=state, colour=colour()))
+    painted = colour() and out is None
+    shown = (
+        pages.document(payload, tongue, answer=found)
+        if html
+        else pages.page(payload, tongue, answer=found, colour=painted)
+    )
+    if out is None:
+        say(shown.rstrip("\n"))
+    else:
+        out.write_text(shown.rstrip("\n") + "\n", "utf-8")
+        note(f"{out}")
 
 
 def ack(
@@ -247,10 +233,10 @@ def audience(
 
 
 def add(app: typer.Typer) -> None:
-    from broker.commands import submitting
+    from broker.commands import checking, submitting
 
     for name, command in (
-        ("token", token), ("check", check), ("sign", sign), ("submit", submitting.submit), ("show", show), ("ack", ack),
+        ("token", token), ("check", checking.check), ("sign", sign), ("submit", submitting.submit), ("show", show), ("ack", ack),
         ("messages", messages), ("deliveries", deliveries), ("audience", audience), ("receipt", receipt),
         ("directory", directory), ("verify", verify),
     ):  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import jws, keyfiles, show
+from broker import jws, keyfiles
 from broker.cli import main
 from broker.commands import failures, keys, options, watching
 from broker.commands.speak import clean, table
@@ -154,36 +154,6 @@ def test_what_comes_from_outside_cannot_move_the_cursor() -> None:
     """Control characters and bidirectional overrides are made visible."""
     assert clean("a\x1b[2Jb\u202ec\r\nd\x9b") == "a�[2Jb�c� d�"
     assert "\x1b" not in table([{"a": "\x1b]0;x\x07"}], ["a"])
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("language", ["en", "es"])
-def test_a_page_has_its_marking_on_top_and_bottom_and_leaves_nothing_out(path: Path, language: str) -> None:
-    """Every leaf of the body is on the page."""
-    payload = json.loads(path.read_text("utf-8"))
-    page = show.page(payload, language)
-    lines = page.splitlines()
-    flowing = "".join(page.split())
-
-    assert lines[0] == lines[-1]
-    assert f"TLP:{payload['header']['handling']['tlp']}" in lines[0]
-    for leaf in leaves(payload["body"]):
-        assert "".join(leaf.split()) in flowing, leaf
-
-
-def leaves(value: object) -> list[str]:
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in leaves(item)]
-    if isinstance(value, list):
-        return [leaf for item in value for leaf in leaves(item)]
-    return [] if isinstance(value, bool) else [str(value)]
-
-
-def test_an_exercise_says_so_on_its_page() -> None:
-    """Nobody is to take it for real."""
-    (path,) = [path for path in EXAMPLES if "exercise" in path.stem]
-
-    assert "EJERCICIO" in show.page(json.loads(path.read_text("utf-8")), "es").splitlines()[2]
 
 
 @pytest.mark.parametrize("address", ["CL", ":1", "../x:1", "cl:1", "CL:../../x", "CL:", "CL:a/b", "CL:a\n"])

@@ -1,0 +1,214 @@
+"""What schemas and code lists call things, in the reader's language; English where a title lacks.
+
+Read from the files of this installation, without the `hub` extra: a member shows, checks and looks up with the base
+installation. Names that come from a message are never made into a path; they are looked for among what there is.
+Nothing is validated here: see `broker.language`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from broker import schemafiles, words
+
+LANGUAGES = ("en", "es", "fr", "pt")
+WITHDRAWAL = "withdrawal"
+Schema = Mapping[str, Any]
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """`value`, or an empty mapping where something else came."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def best(titles: object, language: str) -> str | None:
+    """The title in `language` ("es", "es-CL"), else in English."""
+    found = mapping(titles)
+    return found.get(language[:2]) or found.get("en")
+
+
+# ── schemas ──
+
+
+@cache
+def kinds() -> tuple[tuple[str, str], ...]:
+    """(kind, version) of every schema, versions in their order."""
+    files = schemafiles.kind_files(schemafiles.folder())
+    return tuple(sorted(((kind, version) for kind, version, _ in files), key=lambda one: (one[0], _number(one[1]))))
+
+
+def _number(version: str) -> list[int]:
+    return [int(part) if part.isdecimal() else 0 for part in version.split(".")]
+
+
+@cache
+def schema(kind: str, version: str) -> Schema:
+    """The schema of a kind with its shared parts copied in; empty if this installation lacks it."""
+    folder = schemafiles.folder()
+    for known, its, path in schemafiles.kind_files(folder):
+        if (known, its) == (kind, version):
+            return schemafiles.bundled(f"{kind}/{version}", schemafiles.read_json(path), schemafiles.parts(folder))
+    return {}
+
+
+@cache
+def envelope() -> Schema:
+    """The schema of the payload's frame."""
+    return schemafiles.read_json(schemafiles.folder() / "envelope" / "1.0.json")
+
+
+def schema_of(payload: Mapping[str, Any]) -> Schema:
+    """The schema that the body of `payload` follows: that of its kind, or of a withdrawal. Empty if unknown."""
+    header = mapping(payload.get("header"))
+    if header.get("withdraws"):
+        return schema(*max((one for one in kinds() if one[0] == WITHDRAWAL), key=lambda one: _number(one[1])))
+    return schema(str(header.get("kind")), str(header.get("version")))
+
+
+def part_of(subschema: object) -> str:
+    """The shared part that a subschema refers to, or nothing."""
+    reference = str(mapping(subschema).get("$ref", ""))
+    return reference.removeprefix(schemafiles.LOCAL) if reference.startswith(schemafiles.LOCAL) else ""
+
+
+def resolved(root: Schema, subschema: object) -> Schema:
+    """A subschema with what it refers to; its own annotations come first."""
+    found = mapping(subschema)
+    for _ in range(8):  # a part may be another part
+        part = part_of(found)
+        if not part:
+            break
+        own = {key: value for key, value in found.items() if key != "$ref"}
+        found = {**mapping(mapping(root.get("$defs")).get(part)), **own}
+    return found
+
+
+def title(subschema: Schema, language: str) -> str | None:
+    return best(subschema.get("x-title"), language)
+
+
+def named(name: str) -> str:
+    """A member's name as people read it, where it has no title."""
+    return name.replace("_", " ").capitalize()
+
+
+# ── fields of a message ──
+
+
+def steps(root: Schema, path: Sequence[str]) -> Iterator[tuple[str, Schema]]:
+    """Each step of a path into the body with the subschema it leads to; empty once the schema knows no further."""
+    here: Schema = root
+    for step in path:
+        below = here.get("items") if step.isdecimal() and "items" in here else mapping(here.get("properties")).get(step)
+        here = resolved(root, below)
+        yield step, here
+
+
+def at(root: Schema, pointer: str) -> Schema:
+    """The subschema of a place in a payload (`/body/goods/0/hs`), `root` being that of the body; empty if unknown."""
+    path = _path(pointer)
+    found = steps(root, path[1:]) if path[:1] == ["body"] else steps(envelope(), path)
+    return [{}, *(schema for _, schema in found)][-1]
+
+
+def root_of(root: Schema, pointer: str) -> Schema:
+    """The schema that a pointer into a payload is about: the body's, or the envelope's."""
+    return root if _path(pointer)[:1] == ["body"] else envelope()
+
+
+def field(root: Schema, pointer: str, language: str) -> str:
+    """A place in a payload as people read it: "Goods 1 › Quantity › Unit"; empty for the whole."""
+    path = _path(pointer)
+    if path[:1] == ["header"]:
+        return _joined(_header_titles(path[1:], language))
+    if path[:1] != ["body"]:
+        return ""
+    return _joined((step, title(found, language)) for step, found in steps(root, path[1:]))
+
+
+def _path(pointer: str) -> list[str]:
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+def _header_titles(path: Sequence[str], language: str) -> Iterator[tuple[str, str | None]]:
+    for end, step in enumerate(path, 1):
+        key = "/".join("*" if one.isdecimal() else one for one in path[:end])
+        found = words.HEADER.get(key)
+        yield step, found[0].in_(language) if found else None
+
+
+def _joined(parts: Iterator[tuple[str, str | None]]) -> str:
+    said: list[str] = []
+    for step, its in parts:
+        if step.isdecimal() and said:
+            said[-1] += f" {int(step) + 1}"
+        else:
+            said.append(its or named(step))
+    return " › ".join(said)
+
+
+# ── code lists ──
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRow:
+    """One code. `more`: the list's own further columns, as they stand in the file."""
+
+    code: str
+    titles: Mapping[str, str]
+    aliases: tuple[str, ...]
+    more: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeList:
+    """A code list as its file has it. `head`: source, edition, date, policy."""
+
+    name: str
+    head: Mapping[str, str]
+    rows: Mapping[str, CodeRow]
+
+
+@cache
+def codelists() -> tuple[str, ...]:
+    """The names of all code lists."""
+    return tuple(sorted(path.stem for path in (schemafiles.folder() / "codelists").glob("*.csv")))
+
+
+@cache
+def codelist(name: str) -> CodeList:
+    """A list by its name; an empty one if there is none of that name. Its form is checked where the hub loads it."""
+    if name not in codelists():
+        return CodeList(name, {}, {})
+    lines = (schemafiles.folder() / "codelists" / f"{name}.csv").read_text("utf-8").splitlines()
+    head = (line.lstrip("# ").partition(":") for line in lines if line.startswith("#"))
+    rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
+    found = [_row({column: text or "" for column, text in row.items() if column}) for row in rows]
+    return CodeList(
+        name, {key.strip(): value.strip() for key, _, value in head}, {one.code: one for one in found if one.code}
+    )
+
+
+def _row(row: Mapping[str, str]) -> CodeRow:
+    titles = {key.removeprefix("title_"): text for key, text in row.items() if key.startswith("title_") and text}
+    more = {key: text for key, text in row.items() if key not in ("code", "aliases") and not key.startswith("title_")}
+    return CodeRow(row.get("code", ""), titles, tuple(filter(None, row.get("aliases", "").split("|"))), more)
+
+
+def code(name: str, value: str, language: str) -> str | None:
+    """The title of a code in a list, if both are known."""
+    row = codelist(name).rows.get(value)
+    return best(row.titles, language) if row else None
+
+
+def value(subschema: Schema, found: str, language: str) -> str | None:
+    """The title of a value in its place: of a code, or of a word of an `enum`."""
+    if "x-codelist" in subschema:
+        return code(str(subschema["x-codelist"]), found, language)
+    if found in subschema.get("enum", ()) and found in words.VALUES:
+        return words.VALUES[found].in_(language)
+    return None
