@@ -86,6 +86,12 @@ class Hub:
         """With which a relay has RabbitMQ ask the hub about a stranger; every process of the hub knows it."""
         return self._derived("probe").hex()
 
+    @cached_property
+    def dead_letters(self) -> str:
+        """128 bits in base64url, of which RabbitMQ's queue of dead letters has its name: every relay of the hub knows them,
+        and no member."""
+        return jws.b64(self._derived("dead letters")[:16])
+
     def _derived(self, purpose: str) -> bytes:
         secret = str(self.key.as_dict(private=True)["d"])
         return hashlib.sha256(f"tidewaiter {purpose}\0{secret}".encode()).digest()

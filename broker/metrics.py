@@ -33,6 +33,9 @@ wire_up = Gauge("tidewaiter_wire_up", "1 while the relay is connected to RabbitM
 parked_queues = Gauge(
     "tidewaiter_parked_queues", "Queues in RabbitMQ that fail and are left alone for a while.", registry=registry
 )
+rebuilt_queues = Counter(
+    "tidewaiter_rebuilt_queues", "Queues that RabbitMQ had lost, deleted and made anew.", registry=registry
+)
 outbox = Gauge("tidewaiter_outbox", "Ready deliveries of amqp queues: what waits for RabbitMQ.", registry=registry)
 requests = Counter("tidewaiter_requests", "HTTP requests, by status class.", ["status"], registry=registry)
 limited = Counter("tidewaiter_limited", "Requests turned away by a limit, by rule.", ["rule"], registry=registry)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import httpx2
 from aio_pika.exceptions import AMQPError
 
 from broker import metrics
@@ -36,6 +37,8 @@ RECONNECT_SECONDS = (0.5, 5.0)
 """The same for RabbitMQ as a whole: everybody waits for it."""
 CLOSE_AGAIN_SECONDS = 2
 """Connections of a barred member are closed repeatedly for this long: one may have been opening when the bar fell."""
+BROKEN_SECONDS = 30.0
+"""A queue that has done nothing for so long, while a new one works, is taken to be broken for good, and made anew."""
 LEAVE_SECONDS = 12
 """A stopping relay waits so long for what it has in flight: a little more than a publish may take."""
 
@@ -140,12 +143,32 @@ class _Session:
         async with asyncio.TaskGroup() as group:
             others = [
                 group.create_task(self._until_lost()),
-                group.create_task(dead_letters.take_in(self.hub, self.connections)),
+                group.create_task(self._take_in_dead_letters()),
+                group.create_task(dead_letters.take_over(self.hub, self.connections, self.management)),
             ]
             await self._supervise(group)
             for other in others:
                 other.cancel()
         log.info("wire.left", relay=self.number)
+
+    async def _take_in_dead_letters(self) -> None:
+        """For ever. A queue of dead letters that fails holds up nobody; one that is broken is made anew. What it held is
+        still `published` in the ledger, with its age."""
+        pause, failing_since = RETRY_SECONDS[0], loop_seconds()
+        while True:
+            began = loop_seconds()
+            try:
+                await dead_letters.take_in(self.hub, self.connections)
+            except WIRE_ERRORS as error:
+                now = loop_seconds()
+                if now - began > BROKEN_SECONDS:  # it had worked
+                    pause, failing_since = RETRY_SECONDS[0], now
+                log.warning("dead-letters.parked", detail=_told(error), again_seconds=pause)
+                if now - failing_since > BROKEN_SECONDS and await self.connections.healthy():
+                    await dead_letters.rebuild(self.hub, self.management)
+                    failing_since = loop_seconds()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_SECONDS[1])
 
     async def _until_lost(self) -> None:
         await self.connections.lost.wait()
@@ -229,7 +252,7 @@ class _Session:
 
     async def _serve(self, id: str) -> None:
         """One queue, as long as it is held. Its failures are its own."""
-        pause = RETRY_SECONDS[0]
+        pause, failing_since = RETRY_SECONDS[0], None
         queue = MemberQueue(self.hub, self.connections, self.management, id, self.number)
         queue.suspect = id in self.relay.parked  # by an earlier session
         with self.hub.wakes.listening(id) as woken:
@@ -240,7 +263,7 @@ class _Session:
                     after = await queue.step()
                     if id in self.relay.parked:
                         await self._park(id, None)
-                    pause = RETRY_SECONDS[0]
+                    pause, failing_since = RETRY_SECONDS[0], None
                 except LedgerAway:
                     await woken.wait(RETRY_SECONDS[0])
                     continue
@@ -249,6 +272,9 @@ class _Session:
                         raise
                     log.warning("queue.parked", queue=id, detail=_told(error), again_seconds=pause)
                     await self._park(id, _told(error))
+                    failing_since = failing_since or loop_seconds()
+                    if loop_seconds() - failing_since > BROKEN_SECONDS and await self._broken(queue, error):
+                        failing_since = None
                     await queue.failed()
                     await self._leave_alone(queue, woken, pause)
                     pause = min(pause * 2, RETRY_SECONDS[1])
@@ -261,6 +287,18 @@ class _Session:
         self.relay.parked.discard(id)
         async with self.hub.ledger.accepting() as c:
             await relays.give_back(c, self.number, [id])
+
+    async def _broken(self, queue: MemberQueue, error: BaseException) -> bool:
+        """Whether the queue had to be made anew. One that is full is not broken, nor is one of which the management API
+        says nothing."""
+        if queue.full or isinstance(error, httpx2.HTTPError) or not await self.connections.healthy():
+            return False
+        try:
+            await queue.rebuild()
+        except WIRE_ERRORS as error:
+            log.warning("queue.not-rebuilt", queue=queue.id, detail=_told(error))
+            return False
+        return True
 
     async def _park(self, id: str, why: str | None) -> None:
         (self.relay.parked.add if why else self.relay.parked.discard)(id)

@@ -1,10 +1,22 @@
-"""Dead letters: what RabbitMQ gave up on comes back into the ledger, with its reason, and leaves `tw.dead`."""
+"""Dead letters: what RabbitMQ gave up on comes back into the ledger, with its reason, and leaves RabbitMQ.
+
+Their queue is named by the hub's key. A queue of before, under another name, is taken over by any relay:
+
+    1  nobody else reads it          else a relay of before is still there, and it is left alone until that has gone
+    2  unbound                       what RabbitMQ gives up from now on goes to the queue of today
+    3  read, until nothing has come for QUIET_SECONDS, nothing waits and nobody else holds any
+    4  deleted
+
+What fails in between is done anew. RabbitMQ's dead letters come at least once: one that was on its way to a queue that is
+then deleted is sent again to where they go by then.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from broker import metrics
 from broker.errors import LedgerAway
@@ -13,21 +25,91 @@ from broker.ledger import touch, wire
 from broker.ledger.wire import Copy
 from broker.logs import log
 from broker.rabbit import topology
-from broker.rabbit.connections import Connections
+from broker.rabbit.connections import WIRE_ERRORS, Connections
+from broker.rabbit.management import Management
+from broker.rabbit.topology import TIMEOUT_SECONDS
 
 PREFETCH = 100
 AGAIN_SECONDS = 1.0
 """Pause while the ledger is away: the letter stays in RabbitMQ until it is written."""
+QUIET_SECONDS = 5.0
+"""RabbitMQ passes a dead letter on within milliseconds: what was on its way to a queue has come by then."""
+LOOK_AGAIN_SECONDS = 30.0
+"""Between two looks: at a queue from which nothing comes; at those of before that are not empty or not ours to empty."""
 
 
 async def take_in(hub: Hub, connections: Connections) -> None:
-    """Read dead letters for ever. Raises ConnectionError if the consumer ends."""
+    """Read dead letters for ever. Raises ConnectionError once nobody reads them, ChannelNotFoundEntity once the queue is
+    gone: whoever begins anew declares it again."""
     async with connections.reading(PREFETCH) as channel:
-        queue = await channel.get_queue(topology.DEAD, ensure=False)
-        async with queue.iterator() as letters:
-            async for letter in letters:
+        queue = await topology.declare_dead_letters(channel, hub.dead_letters)
+        letters = await _consumed(queue)
+        while True:
+            try:
+                letter = await asyncio.wait_for(letters.get(), LOOK_AGAIN_SECONDS)
+            except TimeoutError:  # that a queue was deleted under its consumer is not told to who waits
+                if not (await _counted(channel, queue.name))[1]:
+                    raise ConnectionError("nobody reads the dead letters") from None
+            else:
                 await _write_down(hub, letter)
-    raise ConnectionError("the consumer of dead letters was cancelled")
+
+
+async def rebuild(hub: Hub, management: Management) -> None:
+    """Delete a queue that RabbitMQ itself has lost; `take_in` declares it anew."""
+    name = topology.dead_queue(hub.dead_letters)
+    log.warning("dead-letters.rebuilt", queue=name)
+    await management.delete_queue(name)
+
+
+async def take_over(hub: Hub, connections: Connections, management: Management) -> None:
+    """Until no queue of before is left. Its failures are its own."""
+    mine = topology.dead_queue(hub.dead_letters)
+    while True:
+        try:
+            former = [name for name in await management.arguments() if topology.is_dead_queue(name) and name != mine]
+            left = [name for name in former if not await _emptied(hub, connections, name)]
+            if not left:
+                return
+        except WIRE_ERRORS as error:
+            log.warning("wire.former-dead-letters", detail=f"{type(error).__name__}: {error}"[:200])
+        await asyncio.sleep(random.uniform(0.5, 1.5) * LOOK_AGAIN_SECONDS)  # noqa: S311 - jitter, not a secret
+
+
+async def _emptied(hub: Hub, connections: Connections, name: str) -> bool:
+    """Whether this relay has done so, and deleted it. What it holds when it leaves goes back with the channel."""
+    async with connections.reading(PREFETCH) as channel:
+        if (await _counted(channel, name))[1]:  # 1
+            return False
+        queue = await channel.get_queue(name, ensure=False)
+        letters = await _consumed(queue)
+        if (await _counted(channel, name))[1] > 1:  # another relay had the same thought
+            return False
+        await queue.unbind(topology.DEAD, timeout=TIMEOUT_SECONDS)  # 2
+        quiet = 0
+        while quiet < 2:  # 3: twice, since RabbitMQ may count before a letter that it has sent arrives
+            try:
+                letter = await asyncio.wait_for(letters.get(), QUIET_SECONDS)
+            except TimeoutError:
+                quiet = quiet + 1 if await _counted(channel, name) == (0, 1) else 0
+            else:
+                quiet = 0
+                await _write_down(hub, letter)
+        await channel.queue_delete(name, timeout=TIMEOUT_SECONDS)  # 4
+    log.info("wire.former-dead-letters-removed", queue=name)
+    return True
+
+
+async def _consumed(queue: AbstractQueue) -> asyncio.Queue[AbstractIncomingMessage]:
+    """Where its letters arrive. It ends with the channel, which gives back what was not acknowledged."""
+    letters: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+    await queue.consume(letters.put, timeout=TIMEOUT_SECONDS)
+    return letters
+
+
+async def _counted(channel: AbstractChannel, name: str) -> tuple[int, int]:
+    """(what waits, who reads it) as RabbitMQ says at once; who reads no more counts while it still holds something."""
+    found = (await channel.declare_queue(name, passive=True, timeout=TIMEOUT_SECONDS)).declaration_result
+    return found.message_count or 0, found.consumer_count or 0
 
 
 async def _write_down(hub: Hub, letter: AbstractIncomingMessage) -> None:

@@ -108,6 +108,12 @@ class Management:
         found: dict[str, Any] = answer.json()
         return Depth(found.get("messages_ready"), found.get("messages_unacknowledged"))
 
+    async def delete_queue(self, queue: str) -> None:
+        """Delete it, whatever it holds and however broken it is: RabbitMQ forgets one that does not answer, too."""
+        answer = await self._client.delete(f"/api/queues/{self._vhost}/{quote(queue, safe='')}")
+        if answer.status_code != 404:
+            answer.raise_for_status()
+
     async def close_connections(self, member: str) -> int:
         """Close every connection of the member; returns how many there were. What it held unacknowledged is back in
         its queues once none is left."""

@@ -66,6 +66,8 @@ class MemberQueue:
     """The number of the relay that holds it."""
     suspect: bool = False
     """Its last round failed: one delivery is tried alone before more are risked to be sent twice."""
+    refused: bool = False
+    """It took something not, and said so: it is full, or (holding nothing) broken."""
     window: int = field(default_factory=lambda: WINDOW)
     """How many messages RabbitMQ may hold: few after a drain, twice as many each time the member is seen to read. What
     is drained costs what was put in, and a member whose rights change every few seconds must get to read in between."""
@@ -117,6 +119,17 @@ class MemberQueue:
         self.checked_at = float("-inf")
         await self.rest()
 
+    @property
+    def full(self) -> bool:
+        return self.refused and self.sampled > 0
+
+    async def rebuild(self) -> None:
+        """RabbitMQ has lost what the queue stood on: it is deleted, and the next round makes it anew. What the ledger
+        knows to have been in it is ready again (`wire.lost`): perhaps twice, never lost."""
+        log.warning("queue.rebuilt", queue=self.id, member=self.row["member"])
+        metrics.rebuilt_queues.inc()
+        await self.management.delete_queue(self.name)
+
     async def rest(self) -> None:
         """Give the publishing channel back: a connection has some 2,000 of them."""
         channel, self.channel = self.channel, None
@@ -139,6 +152,7 @@ class MemberQueue:
         async with self.hub.ledger.accepting() as c:
             await wire.confirmed(c, good, self.hub.now())
         metrics.published.inc(len(good))
+        self.refused = Published.REFUSED in results
         if len(good) < len(rows):
             metrics.publish_failures.inc(len(rows) - len(good))
             bad = next(result for result in results if result is not Published.CONFIRMED)

@@ -4,7 +4,7 @@
     2  its management API answers, to an administrator     no-management, not-administrator
     3  the user may declare, publish and consume           wire-rights
     4  its HTTP authentication back end asks this hub      not-asked
-    5  `tw.dead` and the queues stand as wanted, and no policy says otherwise      queue-arguments
+    5  the dead letters and the queues stand as wanted, and no policy says otherwise      queue-arguments
 
 A RabbitMQ that is away, or goes away meanwhile, is refused nothing: it is waited for.
 """
@@ -59,7 +59,7 @@ async def prove(
     await _managed(connections, management)
     permitted(management, await management.permissions(), queues)
     await asked(hub, amqp_url)
-    await _stands(connections, management, queues)
+    await _stands(connections, management, hub.dead_letters, queues)
 
 
 async def _managed(connections: Connections, management: Management) -> None:
@@ -76,8 +76,9 @@ async def _managed(connections: Connections, management: Management) -> None:
 
 def permitted(management: Management, patterns: Mapping[str, str], queues: Iterable[str]) -> None:
     """Step 3: `patterns` are the user's, as the management API shows them; RabbitMQ looks for them in names."""
-    names = (topology.DEAD, ANY_QUEUE, *queues)
-    for right, needed in (("configure", names), ("write", (DEFAULT_EXCHANGE, topology.DEAD)), ("read", names)):
+    dead = (topology.DEAD, topology.dead_queue(ANY_QUEUE))
+    names = (*dead, ANY_QUEUE, *queues)
+    for right, needed in (("configure", names), ("write", (DEFAULT_EXCHANGE, *dead)), ("read", names)):
         for name in needed:
             if not _matches(patterns.get(right, ""), name):
                 more = {"right": right, "user": management.user, "vhost": management.vhost}
@@ -108,25 +109,25 @@ async def asked(hub: Hub, amqp_url: str) -> None:
     raise WireRefused(Fault("/amqp_url", "not-asked"))
 
 
-async def _stands(connections: Connections, management: Management, queues: Iterable[str]) -> None:
+async def _stands(connections: Connections, management: Management, secret: str, queues: Iterable[str]) -> None:
     """Step 5: effective arguments against the wanted ones; queues that are missing are made later."""
     try:
         async with connections.asking() as channel:
-            await topology.declare_dead_letters(channel)
+            await topology.declare_dead_letters(channel, secret)
     except ChannelPreconditionFailed:
-        raise _differs(topology.DEAD, topology.DEAD_QUEUE) from None
+        raise _differs(topology.dead_queue(secret), topology.DEAD_QUEUE) from None
     await compare(management, queues)
 
 
 async def compare(management: Management, queues: Iterable[str]) -> None:
     """Step 5 as far as it can be seen without touching anything. Raises WireRefused."""
     standing, policies = await management.arguments(), await management.policies()
-    if standing.get(topology.DEAD, topology.DEAD_QUEUE) != topology.DEAD_QUEUE:
-        raise _differs(topology.DEAD, topology.DEAD_QUEUE)
-    for name in queues:
-        if standing.get(name, topology.MEMBER_QUEUE) != topology.MEMBER_QUEUE:
-            raise _differs(name, topology.MEMBER_QUEUE)
-    for name in (topology.DEAD, *queues):
+    dead = [name for name in standing if topology.is_dead_queue(name) and name != topology.DEAD]
+    for names, wanted in ((dead, topology.DEAD_QUEUE), (queues, topology.MEMBER_QUEUE)):
+        for name in names:
+            if standing.get(name, wanted) != wanted:
+                raise _differs(name, wanted)
+    for name in (topology.DEAD, *dead, *queues):
         for policy in policies:
             if topology.harmful(policy, name):
                 raise _differs(f"{name} ({policy['name']})", topology.MEMBER_QUEUE)

@@ -6,7 +6,10 @@ No exchange routes anything: the hub publishes to the default exchange by queue 
         x-delivery-limit 20            a healthy consumer that loses its connection a few times loses nothing
         x-dead-letter-exchange tw.dead, at-least-once     dead letters survive a crash between the two queues
         x-overflow reject-publish, x-max-length           the last wall; the flow control is the relay's window
-    tw.dead (fanout) → tw.dead (quorum)                   read by the relay alone, back into the ledger
+    tw.dead (fanout) → tw.dead.<128 bits> (quorum)        read by the relays alone, back into the ledger
+
+RabbitMQ asks nobody about a passive declare, and answers with how much waits: whoever knows a queue's name learns its
+depth. So no queue has a name that a member could guess; that of the dead letters comes from the hub's own key.
 
 A message's TTL acts only at the head of a queue, so that expiry is decided by the ledger and the TTL is a help.
 """
@@ -23,6 +26,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 from broker.delivery import MAX_COUNT
 
 DEAD = "tw.dead"
+"""The exchange; once the queue as well, and still the beginning of its name."""
 WINDOW = 10_000
 """Deliveries of one queue that may be in RabbitMQ at a time; the rest waits in the ledger."""
 
@@ -34,7 +38,9 @@ MEMBER_QUEUE: dict[str, str | int] = {
     "x-overflow": "reject-publish",
     "x-max-length": 2 * WINDOW,
 }
-DEAD_QUEUE: dict[str, str | int] = {"x-queue-type": "quorum"}
+DEAD_QUEUE: dict[str, str | int] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}
+"""Without a limit of ours a letter would be dropped that has come back twenty times (RabbitMQ 4.x), say because relays end
+before the ledger answers."""
 HARMFUL_POLICIES = (
     "message-ttl", "expires", "max-length", "max-length-bytes", "overflow", "delivery-limit", "dead-letter-exchange",
     "dead-letter-routing-key", "dead-letter-strategy",
@@ -45,9 +51,21 @@ TIMEOUT_SECONDS = 10
 """For every call to RabbitMQ: under a memory alarm, or for a queue without a leader, it would never answer."""
 
 
-async def declare_dead_letters(channel: AbstractChannel) -> AbstractQueue:
+def dead_queue(secret: str) -> str:
+    """The name of the dead letters' queue; `secret`: `Hub.dead_letters`."""
+    return f"{DEAD}.{secret}"
+
+
+def is_dead_queue(name: str) -> bool:
+    """One of today, of another key of the hub's, or of the time when it was called as the exchange is."""
+    return name == DEAD or name.startswith(f"{DEAD}.")
+
+
+async def declare_dead_letters(channel: AbstractChannel, secret: str) -> AbstractQueue:
     exchange = await channel.declare_exchange(DEAD, ExchangeType.FANOUT, durable=True, timeout=TIMEOUT_SECONDS)
-    queue = await channel.declare_queue(DEAD, durable=True, arguments=dict(DEAD_QUEUE), timeout=TIMEOUT_SECONDS)
+    queue = await channel.declare_queue(
+        dead_queue(secret), durable=True, arguments=dict(DEAD_QUEUE), timeout=TIMEOUT_SECONDS
+    )
     await queue.bind(exchange, timeout=TIMEOUT_SECONDS)
     return queue
 

@@ -8,6 +8,7 @@ healthy one, which must notice nothing.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,8 @@ from typing import Any
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from broker.rabbit import member_queue
+from broker import relay
+from broker.rabbit import connections, member_queue, publish, topology
 from broker.rabbit.private_node import Node
 from tests import engines
 from tests.engines import Rabbit
@@ -358,3 +360,44 @@ async def test_an_outdated_copy_is_ignored(wired: Region, rabbit: Rabbit) -> Non
             return await states(wired, "PE") == ["dead"]
 
         await until(dead)
+
+
+async def test_a_queue_that_rabbitmq_has_lost_is_made_anew_and_holds_up_nobody(
+    own: tuple[Node, Region], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kills at the wrong moment a quorum queue is named and no longer there ("could not be restarted"): whoever
+    takes from it loses the whole connection. The other queue goes on, the lost one comes back with all it held; so does
+    that of the dead letters."""
+    node, r = own
+    for module in (connections, member_queue, publish):
+        monkeypatch.setattr(module, "TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(relay, "BROKEN_SECONDS", 3)
+    names = {member: await amqp_queue(r, member) for member in ("PE", "AR")}
+    posted = await post_many(r, 5, to("PE", "AR"), "before")
+    for member in names:
+        await published(r, 5, member)
+    await asyncio.sleep(2)  # what was declared has been written down
+
+    await asyncio.to_thread(node.kill)
+    for lost in (names["PE"], topology.dead_queue(r.hub.dead_letters)):
+        forget(node, lost)
+    await asyncio.to_thread(node.restart)
+    posted += await post_many(r, 5, to("PE", "AR"), "after")
+
+    server: Any = OwnNode(node, 0)
+    async with collecting(r, server, "AR", names["AR"]) as others:
+        await others.has(set(posted))
+    await until(lambda: rebuilt(r), 90)
+    async with consumer(r, server, "PE", names["PE"]) as queue:
+        assert {address_of(m.body.decode()) for m in await receive(queue, 10)} == set(posted)
+
+
+def forget(node: Node, queue: str) -> None:
+    """What the quorum queue stands on goes from the disk; its name stays in RabbitMQ's tables."""
+    (found,) = [path.parent for path in node.folder.rglob("quorum/*/*/config") if queue in path.read_text()]
+    shutil.rmtree(found)
+
+
+async def rebuilt(r: Region) -> bool:
+    """Everything is published to PE, by a queue of another generation."""
+    return (await queue_row(r, "PE"))["generation"] > 1 and (await states(r, "PE")).count("published") == 10

@@ -26,7 +26,7 @@ from tests.torture.world import World
 
 SHORTEST_SECONDS = 15
 """However long the start took."""
-NO_PROGRESS_SECONDS = 60
+NO_PROGRESS_SECONDS = 150
 """When everything is mended and nothing has arrived for so long, what is missing is lost."""
 
 

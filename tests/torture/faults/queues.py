@@ -9,7 +9,7 @@ from random import Random
 from urllib.parse import quote
 
 from broker.errors import SetupRefused
-from broker.rabbit.topology import DEAD
+from broker.rabbit.topology import is_dead_queue
 from tests.torture.world import World
 
 
@@ -27,7 +27,7 @@ async def memory_alarm(world: World, rng: Random) -> None:
 
 async def delete_queue(world: World, rng: Random) -> None:
     """A member's queue, or the dead letters', with all that is in it."""
-    name = rng.choice([*world.amqp_names, DEAD])
+    name = rng.choice([*world.amqp_names, *await asyncio.to_thread(_dead, world)])
     await asyncio.to_thread(_api, world, "DELETE", f"/api/queues/%2F/{quote(name, safe='')}")
 
 
@@ -47,7 +47,7 @@ async def fill_queue(world: World, rng: Random) -> None:
 
 async def stop_queue(world: World, rng: Random) -> None:
     """The leader of a queue does not answer. It goes on by itself."""
-    name = rng.choice([*world.amqp_names, DEAD])
+    name = rng.choice([*world.amqp_names, *await asyncio.to_thread(_dead, world)])
     try:
         leader, _ = await asyncio.to_thread(world.rabbit.members_of, name)
     except (OSError, SetupRefused, json.JSONDecodeError):
@@ -61,6 +61,18 @@ async def stop_queue(world: World, rng: Random) -> None:
             on=n,
         )  # fmt: skip
         await asyncio.sleep(lasting / 1000)
+
+
+def _dead(world: World) -> list[str]:
+    """The queue of dead letters, as whichever node answers has it. Blocking. Empty: none answered, or it was deleted."""
+    for n in sorted(world.rabbit.up):
+        try:
+            status, answer = world.rabbit.nodes[n].api("GET", "/api/queues/%2F?columns=name")
+        except (OSError, SetupRefused):
+            continue
+        if status == 200:
+            return [queue["name"] for queue in json.loads(answer) if is_dead_queue(queue["name"])]
+    return []
 
 
 def _api(world: World, method: str, path: str, body: object = None) -> bool:
