@@ -122,12 +122,6 @@ async def page(hub: Hub, caller: Caller, wanted: Listing) -> dict[str, Any]:
     return answer
 
 
-def normalised(identifier: str) -> tuple[str, ...]:
-    """As identifiers may be kept for search: upper case, with and without separators (CAS numbers keep theirs)."""
-    upper = identifier.upper().strip()
-    return (upper, "".join(ch for ch in upper if ch.isalnum()))
-
-
 def write_cursor(hub: Hub, position: int) -> str:
     """Opaque and sealed: a position would tell everybody how many messages the hub has."""
     return b64(AESSIV(hub.cursor_key).encrypt(position.to_bytes(8), None))

@@ -16,6 +16,7 @@ from broker.api import bodies, problems
 from broker.api.auth import Member, TheHub
 from broker.api.bodies import hub_of
 from broker.errors import BrokerError, Fault, Invalid, Malformed, TooLarge
+from broker.language.identifiers import spellings
 from broker.ledger.messages import Listing
 from broker.submit import accept_batch
 
@@ -117,7 +118,7 @@ async def list_messages(
     if since is not None:
         since = _utc(since)
     before = read.read_cursor(hub, cursor) if cursor else None
-    wanted = Listing(box, kind, heading, since, read.normalised(identifier) if identifier else None, before, limit)
+    wanted = Listing(box, kind, heading, since, spellings(identifier) if identifier else None, before, limit)
     return problems.answer(request, await read.page(hub, caller, wanted))
 
 

@@ -49,13 +49,14 @@ class CodeList:
         return code in self.codes
 
 
-def unknown_code(codelist: CodeList, found: str, pointer: str) -> Fault:
-    """The Fault for `found`, with the code that was probably meant, or what would do."""
+def unknown_code(codelist: CodeList, found: str, pointer: str, *, guess: bool = True) -> Fault:
+    """The Fault for `found`, with the code that was probably meant, or what would do. `guess` False: without, since
+    looking for the nearest codes of a long list costs a millisecond."""
     return Fault(
         pointer,
         "unknown-code",
         quote(found),
-        nearest(codelist, found),
+        nearest(codelist, found) if guess else (),
         {"list": codelist.name, "edition": codelist.edition},
     )
 

@@ -40,6 +40,8 @@ from broker.language.schema import Validator, compile_schema, schema_faults
 BELIEVED_FALSE = "believed-false"
 WITHDRAWAL = "withdrawal"
 ENVELOPE = "envelope/1.0.json"
+GUESSES = 16
+"""For so many faults of a message the code that was meant is looked for."""
 FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}/[0-9]{1,3}\.[0-9]{1,3}")
 """<kind>/<version>, as the envelope lets a header name them."""
 
@@ -158,7 +160,7 @@ class Language:
             if flaw is not None:
                 (faults if _severe(flaw, one) else warnings).append(_flaw_fault(flaw, one))
             if flaw is None or not flaw.severe or flaw.forgeable:
-                self._check_code(one, faults, warnings, editions)
+                self._check_code(one, value, faults, warnings, editions)
                 _collect(one, value, identifiers, attributes)
         routed = {name: frozenset(values) for name, values in attributes.items()}
         nominal = nominal_pointers(kind.outline, body, "/body")
@@ -172,13 +174,16 @@ class Language:
             (), tuple(warnings), routed, tuple(identifiers), editions, country, completeness(kind.outline, body)
         )
 
-    def _check_code(self, seen: Seen, faults: list[Fault], warnings: list[Fault], editions: dict[str, str]) -> None:
+    def _check_code(
+        self, seen: Seen, value: str, faults: list[Fault], warnings: list[Fault], editions: dict[str, str]
+    ) -> None:
         if seen.mark.codelist is None:
             return
         codelist = self.codelists[seen.mark.codelist]
         editions[codelist.name] = codelist.edition
-        if seen.value not in codelist.codes:
-            fault = unknown_code(codelist, seen.value, seen.pointer)
+        if value not in codelist.codes:
+            guess = len(faults) + len(warnings) < GUESSES
+            fault = unknown_code(codelist, seen.value, seen.pointer, guess=guess)
             (faults if codelist.policy == "error" else warnings).append(fault)
 
 
