@@ -33,11 +33,11 @@ class Statement:
 async def acknowledge(parts: Parts) -> int:
     """One look: how many files were taken or came to their end. Raises as `outgoing.send`."""
     troubles, layout = Troubles(), parts.layout
-    ended = await _post_all(parts, troubles)
     taken = taking.take(parts, layout.acknowledge, (".json",), layout.acknowledging, check, troubles)
-    if taken:
-        ended += await _post_all(parts, troubles)
-    parts.status.waiting["acknowledge"] += len(taking.under_way(layout.acknowledging))
+    try:
+        ended = await _post_all(parts, troubles)
+    finally:
+        parts.status.wait(layout.acknowledging.name, len(taking.under_way(layout.acknowledging)))
     troubles.tell()
     return taken + ended
 

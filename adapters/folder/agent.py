@@ -10,10 +10,11 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adapters.folder import layout as folders
+from adapters.folder import layout as places
 from adapters.folder import problems, received
 from adapters.folder.acknowledging import acknowledge
 from adapters.folder.disk import Disk, sweep
@@ -44,8 +45,8 @@ def opened(
     unchanged_seconds: float = 2.0, lease_seconds: int = 120,
 ) -> Iterator[Parts]:  # fmt: skip
     """The folder, made and locked. Raises SetupRefused if it cannot be used or another agent has it, OSError."""
-    layout = folders.prepare(root)
-    with folders.alone(layout), received.opened(layout.received) as memory:
+    layout = places.prepare(root)
+    with places.alone(layout), received.opened(layout.received) as memory:
         for folder in (layout.root, *layout.shared, *layout.own):
             sweep(folder)
         about = {"hub": client.url, "member": client.member, "queues": list(queues)}
@@ -89,22 +90,42 @@ async def run(parts: Parts, queues: Sequence[str], every_seconds: float = 1.0) -
 
 
 async def once(parts: Parts, queues: Sequence[str]) -> dict[str, int]:
-    """Do what is there: the files of out/ and acknowledge/, then the queues until they are empty. The counts; `left`:
+    """Do what is there: the files of out/ and acknowledge/, and the queues until they are empty. The counts; `left`:
     files that were not whole in time.
 
-    Raises Unreachable, Problem, Later, BrokerError, OSError: nothing is lost, and the next call goes on.
+    Raises the first of TROUBLES after the other parts were done: nothing is lost, and the next call goes on.
     """
+    first: Exception | None = None
+    for name, work in (
+        ("out", partial(_files_once, parts, send, ("out", "sending"))),
+        ("acknowledge", partial(_files_once, parts, acknowledge, ("acknowledge", "acknowledging"))),
+        *((f"queue {queue}", partial(_queue_once, parts, queue)) for queue in queues),
+    ):
+        try:
+            await work()
+        except TROUBLES as error:
+            parts.status.trouble(name, why(error))
+            first = first or error
+    if first is not None:
+        raise first
+    return {name: parts.status.count(name) for name in COUNTED} | {"left": sum(parts.status.waiting.values())}
+
+
+async def _files_once(parts: Parts, step: Callable[[Parts], Awaitable[int]], folders: Sequence[str]) -> None:
+    """`step` until nothing waits in `folders`, or as long as a file that is not whole is waited for."""
     loop = asyncio.get_running_loop()
     until = loop.time() + (PATIENCE + 1) * parts.unchanged_seconds
     while not parts.stopping.is_set():
-        if not (await send(parts) + await acknowledge(parts)):
-            if not any(parts.status.waiting.values()) or loop.time() > until:
-                break
-            await asyncio.sleep(min(0.2, parts.unchanged_seconds))
-    for queue in queues:
-        while not parts.stopping.is_set() and await receive(parts, queue):
-            pass
-    return {name: parts.status.count(name) for name in COUNTED} | {"left": sum(parts.status.waiting.values())}
+        if await step(parts):
+            continue
+        if not any(parts.status.waiting[folder] for folder in folders) or loop.time() > until:
+            return
+        await _sleep(parts, min(0.2, parts.unchanged_seconds))
+
+
+async def _queue_once(parts: Parts, queue: str) -> None:
+    while not parts.stopping.is_set() and await receive(parts, queue):
+        pass
 
 
 async def _patiently(parts: Parts, name: str, step: Callable[[bool], Awaitable[float]]) -> None:
@@ -114,7 +135,8 @@ async def _patiently(parts: Parts, name: str, step: Callable[[bool], Awaitable[f
         try:
             pause = await step(failures > 0)
             failures = 0
-            parts.status.well(name)
+            if not parts.stopping.is_set():  # then it may have been broken off
+                parts.status.well(name)
         except TROUBLES as error:
             failures += 1
             pause = growing(failures)

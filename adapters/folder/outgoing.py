@@ -54,12 +54,12 @@ async def send(parts: Parts) -> int:
 
     Raises Unreachable, Problem, Later, OSError after everything was tried that could be: what is not at its end stays.
     """
-    troubles = Troubles()
-    ended = await _post_all(parts, troubles)
-    taken = taking.take(parts, parts.layout.out, (".json", ".jws"), parts.layout.sending, check, troubles)
-    if taken:
-        ended += await _post_all(parts, troubles)
-    _count(parts)
+    troubles, sending = Troubles(), parts.layout.sending
+    taken = taking.take(parts, parts.layout.out, (".json", ".jws"), sending, check, troubles)
+    try:
+        ended = await _post_all(parts, troubles)
+    finally:
+        parts.status.wait(sending.name, len(taking.under_way(sending)))
     troubles.tell()
     return taken + ended
 
@@ -216,7 +216,3 @@ def _forget_signed(parts: Parts) -> None:
     for path in parts.layout.signed.glob("*.jws"):
         if not (parts.layout.sending / f"{path.stem}.json").exists():
             parts.disk.remove(path)
-
-
-def _count(parts: Parts) -> None:
-    parts.status.waiting["out"] += len(taking.under_way(parts.layout.sending))

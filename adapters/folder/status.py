@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from broker import clock
@@ -32,9 +33,9 @@ class Status:
         self._last: dict[str, Any] | None = None
         self._contact: str | None = None
         self.waiting: dict[str, int] = {}
-        """Folder -> files that are to be taken yet, or are under way, at the last look."""
+        """Folder -> files that wait in it, at the last look."""
         self.ignored: dict[str, int] = {}
-        """Folder -> entries that are no files to take, at the last look."""
+        """Folder -> entries that will never be taken from it, at the last look."""
         self.version = 0
         """Raised by each change."""
 
@@ -51,6 +52,20 @@ class Status:
         """The hub has answered."""
         self._contact = clock.text(self._now())
         self.version += 1
+
+    def wait(self, folder: str, files: int) -> None:
+        """So many files wait in a folder."""
+        if self.waiting.get(folder) != files:
+            self.waiting[folder] = files
+            self.version += 1
+
+    def ignore(self, folder: str, names: Sequence[str]) -> None:
+        """These entries of a folder will not be taken; said when their number has changed."""
+        if len(names) != self.ignored.get(folder, 0):
+            self.ignored[folder] = len(names)
+            self.version += 1
+            if names:
+                self.tell("ignored", folder=folder, files=len(names), one=names[0])
 
     def trouble(self, part: str, why: str) -> None:
         """`part` could not go on; said each time it is tried."""

@@ -44,20 +44,17 @@ def take(
     check: Callable[[str, bytes], object],
     troubles: Troubles,
 ) -> int:
-    """Take up to MAX_TAKE ready files, the oldest first; how many there were. `check` raises BrokerError for what is
-    not whole. What cannot be read is left, and told to `troubles`."""
+    """Take ready files, the oldest first, until MAX_TAKE are under way; how many were taken. `check` raises BrokerError
+    for what is not whole. What cannot be read is left, and told to `troubles`."""
     files, ignored = _look(folder, suffixes)
-    taken = 0
+    room, taken = MAX_TAKE - len(under_way(into)), 0
     for found in files:
-        if taken == MAX_TAKE:
+        if taken >= room:
             break
         with troubles.aside():
             taken += _take(parts, found, into, check)
-    parts.status.waiting[folder.name] = len(files) - taken
-    if len(ignored) != parts.status.ignored.get(folder.name, 0):
-        parts.status.ignored[folder.name] = len(ignored)
-        if ignored:
-            parts.status.tell("ignored", folder=folder.name, files=len(ignored), one=ignored[0])
+    parts.status.wait(folder.name, len(files) - taken)
+    parts.status.ignore(folder.name, ignored)
     return taken
 
 

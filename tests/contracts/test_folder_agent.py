@@ -13,6 +13,7 @@ import pytest
 from adapters.folder import agent
 from adapters.folder.problems import Later
 from broker import jws, offline
+from broker.client import Problem
 from broker.errors import SetupRefused
 from tests.folders import Team, under_way
 from tests.region import Region, new_key, to
@@ -159,6 +160,26 @@ async def test_what_is_wrong_with_the_key_is_held_against_no_file(team: Team) ->
 
     team.region.keys["CL"] = enrolled
     assert (await team.once())["sent"] == 1
+
+
+async def test_what_holds_the_files_up_does_not_hold_up_the_queues(team: Team) -> None:
+    """One call does what it can, and says at its end what it could not."""
+    await team.region.send("PE", "H-1", to("CL"))
+    team.drop("a.json", team.region.payload("CL", "H-2"))
+    with team.agent() as parts:
+        refusing = httpx2.MockTransport(lambda request: httpx2.Response(500, json={"code": "internal"}))
+
+        async def without_posts(request: httpx2.Request) -> httpx2.Response:
+            to_whom = refusing if request.url.path == "/v1/messages/batch" else team.hub
+            return await to_whom.handle_async_request(request)
+
+        team.way.hub = httpx2.MockTransport(without_posts)
+        with pytest.raises(Problem, match="internal"):
+            await agent.once(parts, ["inbox"])
+
+    assert team.files("sending") == ["a.json"]
+    assert len(team.files("in")) == 3
+    assert team.events("trouble")[0]["part"] == "out"
 
 
 async def test_a_file_that_speaks_for_another_member_is_refused(team: Team) -> None:
