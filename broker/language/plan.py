@@ -81,7 +81,12 @@ def _observe(place: Place, value: object, at: str, holder: object, seen: list[Se
             for index, item in enumerate(value):
                 _observe(place.items, item, f"{at}/{index}", value, seen)
     elif place.mark is not None and value is not None:
-        seen.append(Seen(place.mark, value if isinstance(value, str) else str(value), at, holder))
+        seen.append(Seen(place.mark, value if isinstance(value, str) else _digits(value), at, holder))
+
+
+def _digits(number: object) -> str:
+    """JSON Schema 2020-12 §6.1.1: 1.0 is an integer, and the same one as 1."""
+    return str(int(number) if isinstance(number, float) and number.is_integer() else number)
 
 
 # --- compiling ---------------------------------------------------------------------------------------------------

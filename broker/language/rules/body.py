@@ -37,8 +37,9 @@ def subdivision_country(report: Report) -> Iterator[Fault]:
 
 
 def _lies_elsewhere(report: Report, form: str, rule: str) -> Iterator[Fault]:
+    """What is no such code at all is told by the format, and lies nowhere."""
     for seen in report.seen:
-        if seen.mark.format != form or not isinstance(seen.holder, dict):
+        if seen.mark.format != form or not isinstance(seen.holder, dict) or FORMATS[form].check(seen.value) is not None:
             continue
         country = FORMATS[form].country(seen.value)
         stated = report.sibling_format(seen, "iso3166-1-alpha-2")
@@ -146,7 +147,9 @@ def part_exceeds_whole(report: Report) -> Iterator[Fault]:
     """No more persons are arrested than are involved, no more consignments hit than controlled."""
     for seen in report.role("part"):
         whole = report.sibling(seen, "whole")
-        if whole is not None and int(seen.value) > int(whole.value):
+        if whole is None or not (seen.value.isdecimal() and whole.value.isdecimal()):
+            continue  # what was not counted is not compared
+        if int(seen.value) > int(whole.value):
             yield Fault(seen.pointer, "part-exceeds-whole", seen.value, more={"limit": whole.value})
 
 

@@ -14,6 +14,8 @@ WIDTH = {"RED": 0, "AMBER+STRICT": 1, "AMBER": 2, "GREEN": 3, "CLEAR": 4}
 NEEDS_CONSENT = frozenset({"H2"})
 """Europol handling code H2: not to be passed on without the originator's permission (domain.md §2.6)."""
 NEAREST_FIELDS = 5
+EXPLAINED_MAX = 8
+"""Unknown fields for which the nearest known ones are looked up: each costs as much as reading a message."""
 
 
 def nominal_to_all(report: Report) -> Iterator[Fault]:
@@ -33,8 +35,9 @@ def marking_wider(report: Report) -> Iterator[Fault]:
     """domain.md §6.2: no marking is wider than that of what is quoted."""
     own = report.header["handling"]["tlp"]
     for seen in report.role("quoted-tlp"):
-        if WIDTH[own] > WIDTH[seen.value]:
-            yield Fault(seen.pointer, "marking-wider", own, tuple(t for t in WIDTH if WIDTH[t] <= WIDTH[seen.value]))
+        quoted = WIDTH.get(seen.value, WIDTH["RED"])
+        if WIDTH[own] > quoted:
+            yield Fault(seen.pointer, "marking-wider", own, tuple(t for t in WIDTH if WIDTH[t] <= quoted))
 
 
 def consent_missing(report: Report) -> Iterator[Fault]:
@@ -56,10 +59,13 @@ def gap_filled(report: Report) -> Iterator[Fault]:
 
 def gap_unknown(report: Report) -> Iterator[Fault]:
     """What is not given is a field that there is."""
+    explained = 0
     for seen in report.role("not-given"):
         field = "".join("/*" if step.isdigit() else f"/{step}" for step in seen.value.split("/")[1:])
         if report.fields and field not in report.fields:
-            near = difflib.get_close_matches(field, sorted(report.fields), n=NEAREST_FIELDS, cutoff=0.6)
+            explained += 1
+            known = sorted(report.fields) if explained <= EXPLAINED_MAX else []
+            near = difflib.get_close_matches(field, known, n=NEAREST_FIELDS, cutoff=0.6)
             yield Fault(seen.pointer, "gap-unknown", quote(seen.value), tuple(near))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from broker.errors import Fault, quote
@@ -72,5 +72,15 @@ def acknowledge_after_expiry(report: Report) -> Iterator[Fault]:
 def deadline_passed(report: Report) -> Iterator[Fault]:
     """A reply asked for by a moment before the event, or before now, asks for nothing."""
     for seen in report.role("deadline"):
-        if moment(seen.value) <= max(moment(report.header["event_at"]), report.now):
+        by = _moment_or_none(seen.value)
+        if by is not None and by <= max(moment(report.header["event_at"]), report.now):
             yield Fault(seen.pointer, "deadline-passed", quote(seen.value))
+
+
+def _moment_or_none(text: str) -> datetime | None:
+    """Of a body's date-time, which a schema may leave without an offset, or at a leap second: no time to compare."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
