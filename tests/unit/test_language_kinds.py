@@ -18,7 +18,7 @@ from broker.errors import Fault, SetupRefused
 from broker.language import Identifier, load_language
 from broker.language.identifiers import FORMATS
 from broker.language.kinds import schemas_folder
-from broker.language.plan import MARKS
+from broker.language.plan import MARKS, OUTLINED, ROLES, ROOT, ROUTES
 from broker.language.schema import FAULTS_MAX
 
 FOLDER = schemas_folder()
@@ -454,9 +454,12 @@ def test_every_annotation_and_list_is_used() -> None:
     lists = {part["x-codelist"] for part in parts if "x-codelist" in part}
 
     assert lists == set(LANGUAGE.codelists)
-    assert all(any(mark in part for part in parts) for mark in MARKS)
-    assert {part["x-route"] for part in parts if "x-route" in part} == {"heading", "hs", "country", "mode"}
-    assert set(FORMATS) - {str(part.get("format")) for part in parts} == {"eccn", "iso3166-2"}
+    assert all(any(mark in part for part in parts) for mark in (*MARKS, *OUTLINED))
+    assert all(any(mark in schema for schema in SCHEMAS.values()) for mark in ROOT)
+    assert {part["x-route"] for part in parts if "x-route" in part} == set(ROUTES)
+    assert {part["x-role"] for part in parts if "x-role" in part} == set(ROLES)
+    assert {part["x-weight"] for part in parts if "x-weight" in part} <= set(range(1, 11))
+    assert set(FORMATS) - {str(part.get("format")) for part in parts} <= {"icao-airport"}
 
 
 # --- anything at all ---------------------------------------------------------------------------------------------
