@@ -18,7 +18,7 @@ from broker.errors import Fault, SetupRefused, quote
 POLICIES = ("error", "warning")
 HEAD = ("source", "edition", "date", "policy")
 COLUMNS = ("code", "title_en", "title_es", "aliases")
-ALLOWED_MAX_CODES = 40
+ALLOWED_MAX_CODES = 48
 """A longer list is not recited in an answer: the nearest codes are named instead."""
 NEAREST_CODES = 8
 

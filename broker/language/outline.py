@@ -20,6 +20,8 @@ from broker.language.schema import pointer_of
 EXPLAINED = frozenset({"unknown", "withheld"})
 """Codes and reasons that answer a question without giving what was asked. "Not asked" answers nothing."""
 SAYS_NOTHING = EXPLAINED | {"not-asked"}
+NOT_APPLICABLE = "not-applicable"
+"""Of this report the field cannot be asked: it counts neither as given nor as missing."""
 REMOVED = "[…]"
 """Stands in an open text where a nominal value stood. No nominal value is shorter than it (SHORTEST)."""
 SHORTEST = 3
@@ -138,6 +140,8 @@ def _weigh(
             tally.given += member.weight
             tally.total += member.weight
             _weigh(member, value[name], headings, at + step, gaps, tally)
+            continue
+        if gaps.get(at + step) == NOT_APPLICABLE:
             continue
         tally.total += member.potential
         tally.missing.append((member.potential, at + step))

@@ -23,6 +23,9 @@ EVENTS = 60
 AROUND = timedelta(days=3)
 """Two countries date one event differently: by the find, the report, or the court."""
 
+OF_A_SORT = ("cas", "gtin")
+"""Schemes that name a substance or an article, not one thing: searched for, but two reports do not meet by them."""
+
 _M = t.messages.c
 COLUMNS = (
     _M.position, _M.originator, _M.id, _M.kind, _M.version, _M.status, _M.tlp, _M.heading, _M.digest, _M.accepted_at,
@@ -33,7 +36,11 @@ COLUMNS = (
 async def sharing(c: AsyncConnection, position: int) -> list[tuple[str, str, int]]:
     """(scheme, value, position of another message) for the identifiers of this one, the newest others first."""
     i = t.identifiers.c
-    mine = (await c.execute(select(i.scheme, i.value).where(i.position == position).limit(VALUES))).all()
+    mine = (
+        await c.execute(
+            select(i.scheme, i.value).where(i.position == position, i.scheme.not_in(OF_A_SORT)).limit(VALUES)
+        )
+    ).all()
     if not mine:
         return []
     parts = [
