@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import pika  # type: ignore[import-untyped]  # it has none
 
-from broker.rabbit.topology import DEAD
+from broker.rabbit.topology import dead_queue
 from tests.engines import Rabbit, own_vhost
 from tests.region import Region, to, wired_region
 from tests.wire import amqp_queue, published
@@ -29,6 +29,11 @@ class Scene:
     own: str
     foreign: str
     count: int = 0
+
+    @property
+    def dead(self) -> str:
+        """The queue of dead letters, whose name no member knows: here it does."""
+        return dead_queue(self.r.hub.dead_letters)
 
     async def another(self) -> str:
         """A member that no other test uses."""
@@ -74,6 +79,8 @@ def standing(scene: Scene) -> tuple[object, ...]:
     assert status == 200
     there = json.loads(answer)
     with channel(scene.rabbit, scene.rabbit.user, scene.rabbit.password) as hub:
-        depths = {q: hub.queue_declare(q, passive=True).method.message_count for q in (scene.own, scene.foreign, DEAD)}
-    assert (depths[scene.own], depths[scene.foreign], depths[DEAD]) == (1, 1, 0)
+        depths = {
+            q: hub.queue_declare(q, passive=True).method.message_count for q in (scene.own, scene.foreign, scene.dead)
+        }
+    assert (depths[scene.own], depths[scene.foreign], depths[scene.dead]) == (1, 1, 0)
     return tuple(sorted(map(str, there[kind])) for kind in ("queues", "exchanges", "bindings", "policies"))

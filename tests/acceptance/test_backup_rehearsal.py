@@ -22,6 +22,7 @@ from broker import jws, keyfiles
 from broker.hub import Hub
 from broker.ledger import open_ledger
 from broker.rabbit.private_node import free_port
+from broker.rabbit.topology import dead_queue
 from tests.engines import Rabbit, private_postgres
 from tests.faults import process
 from tests.region import LANGUAGE, MovableClock, Region, to
@@ -201,7 +202,7 @@ async def test_after_a_restore_the_emptied_wire_is_filled_from_the_ledger(tmp_pa
         await published(r, 4)
 
     restored = await restore(None, Path(backup), tmp_path)
-    for name in (queue, "tw.dead"):  # as `delete_vhost` does, for the one that this test has
+    for name in (queue, dead_queue(r.hub.dead_letters)):  # as `delete_vhost` does, for the one that this test has
         assert rabbit.api("DELETE", f"/api/queues/{rabbit.vhost}/{name}")[0] == 204
     async with serving(home, restored, r.keys, rabbit) as again:
         await again.send("CL", "new", to("PE"))

@@ -328,12 +328,12 @@ async def test_a_rabbitmq_that_is_wrong(rabbit: Rabbit, home: Path) -> None:
     only(await examined(without), management="fail", back_end="warn", **rest)
     rabbit.api(
         "PUT",
-        f"/api/queues/{rabbit.vhost}/{topology.DEAD}",
+        f"/api/queues/{rabbit.vhost}/{topology.dead_queue('x')}",
         {"durable": True, "arguments": {"x-queue-type": "classic"}},
     )
     found = await examined(config)
     only(found, queues="fail", back_end="warn", **rest)
-    assert topology.DEAD in found["queues"].found
+    assert topology.dead_queue("x") in found["queues"].found
 
 
 async def test_a_rabbitmq_with_an_alarm(tmp_path: Path) -> None:

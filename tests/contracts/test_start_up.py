@@ -149,7 +149,7 @@ async def test_queues_with_other_arguments_are_refused(what: str, rabbit: Rabbit
     home.mkdir()
     url = f"sqlite:///{home}/ledger.sqlite"
     if what == "dead letters":
-        named = topology.DEAD
+        named = topology.dead_queue("x")
         await declare(rabbit, named, {"x-queue-type": "classic"})
     else:
         async with hub_process(home, url, rabbit.hub_port, rabbit) as (hub, r):

@@ -15,7 +15,7 @@ import pika  # type: ignore[import-untyped]  # it has none
 import pytest
 
 from broker import administer
-from broker.rabbit.topology import DEAD, MEMBER_QUEUE
+from broker.rabbit.topology import DEAD, MEMBER_QUEUE, dead_queue
 from tests.attacker import Channel, Scene, channel, login, set_scene, standing
 from tests.engines import Rabbit
 from tests.region import to
@@ -77,14 +77,14 @@ DECLARING: dict[str, Attack] = {
     "declaring its own queue as it is": lambda ch, s: ch.queue_declare(s.own, durable=True, arguments=MEMBER_QUEUE),
     "declaring its own queue otherwise": lambda ch, s: ch.queue_declare(s.own, durable=True),
     "declaring the foreign queue": lambda ch, s: ch.queue_declare(s.foreign, durable=True, arguments=MEMBER_QUEUE),
-    "declaring the dead letters": lambda ch, s: ch.queue_declare(DEAD, durable=True),
+    "declaring the dead letters": lambda ch, s: ch.queue_declare(s.dead, durable=True),
     "declaring an exchange": lambda ch, s: ch.exchange_declare("mine", "fanout"),
     "declaring the dead letters' exchange": lambda ch, s: ch.exchange_declare(DEAD, "fanout", durable=True),
     "deleting its own queue": lambda ch, s: ch.queue_delete(s.own),
     "deleting the foreign queue": lambda ch, s: ch.queue_delete(s.foreign),
     "deleting the foreign queue once it is empty": lambda ch, s: ch.queue_delete(s.foreign, if_empty=True),
     "deleting a queue that is not there": lambda ch, s: ch.queue_delete(UNKNOWN),
-    "deleting the dead letters": lambda ch, s: ch.queue_delete(DEAD),
+    "deleting the dead letters": lambda ch, s: ch.queue_delete(s.dead),
     "deleting the dead letters' exchange": lambda ch, s: ch.exchange_delete(DEAD),
     "deleting an exchange of RabbitMQ's": lambda ch, s: ch.exchange_delete("amq.fanout"),
 }
@@ -95,7 +95,7 @@ BINDING: dict[str, Attack] = {
     "binding the foreign queue": lambda ch, s: ch.queue_bind(s.foreign, "amq.fanout"),
     "unbinding its own queue": lambda ch, s: ch.queue_unbind(s.own, "", s.own),
     "unbinding the foreign queue": lambda ch, s: ch.queue_unbind(s.foreign, "", s.foreign),
-    "unbinding the dead letters": lambda ch, s: ch.queue_unbind(DEAD, DEAD, ""),
+    "unbinding the dead letters": lambda ch, s: ch.queue_unbind(s.dead, DEAD, ""),
     "binding an exchange to the dead letters": lambda ch, s: ch.exchange_bind("amq.fanout", DEAD),
     "unbinding an exchange": lambda ch, s: ch.exchange_unbind("amq.fanout", DEAD),
 }
@@ -104,13 +104,13 @@ READING: dict[str, Attack] = {
     "consuming the foreign queue alone": lambda ch, s: consume(ch, s.foreign, exclusive=True),
     "consuming the foreign queue without acknowledging": lambda ch, s: consume(ch, s.foreign, auto_ack=True),
     "consuming the foreign queue first": lambda ch, s: consume(ch, s.foreign, arguments={"x-priority": 99}),
-    "consuming the dead letters": lambda ch, s: consume(ch, DEAD),
+    "consuming the dead letters": lambda ch, s: consume(ch, s.dead),
     "consuming a queue that is not there": lambda ch, s: consume(ch, UNKNOWN),
     "getting from the foreign queue": lambda ch, s: ch.basic_get(s.foreign),
-    "getting from the dead letters": lambda ch, s: ch.basic_get(DEAD, auto_ack=True),
+    "getting from the dead letters": lambda ch, s: ch.basic_get(s.dead, auto_ack=True),
     "getting from a queue that is not there": lambda ch, s: ch.basic_get(UNKNOWN),
     "purging the foreign queue": lambda ch, s: ch.queue_purge(s.foreign),
-    "purging the dead letters": lambda ch, s: ch.queue_purge(DEAD),
+    "purging the dead letters": lambda ch, s: ch.queue_purge(s.dead),
     "purging a queue that is not there": lambda ch, s: ch.queue_purge(UNKNOWN),
 }
 
@@ -138,7 +138,7 @@ async def test_it_is_refused(scene: Scene, attack: Attack) -> None:
 
 async def test_what_a_member_may_ask_and_what_it_learns(scene: Scene) -> None:
     """RabbitMQ asks nobody about a passive declare. Whoever knows a name learns that the queue is there, how much waits
-    in it and how many read it; a guessed name of 128 bits is nobody's. `tw.dead` has no secret name: its depth shows."""
+    in it and how many read it. A name has 128 bits that nobody guesses, that of the dead letters as well."""
     token = await scene.r.token("PE", "amqp")
 
     def ask(queue: str) -> tuple[int, int]:
@@ -148,10 +148,11 @@ async def test_what_a_member_may_ask_and_what_it_learns(scene: Scene) -> None:
 
     assert await asyncio.to_thread(ask, scene.own) == (1, 0)
     assert await asyncio.to_thread(ask, scene.foreign) == (1, 0)
-    assert await asyncio.to_thread(ask, DEAD) == (0, 1)
-    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as unknown:
-        await asyncio.to_thread(ask, UNKNOWN)
-    assert unknown.value.reply_code == 404
+    for guessed in (UNKNOWN, DEAD, dead_queue(""), dead_queue(UNKNOWN)):
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as unknown:
+            await asyncio.to_thread(ask, guessed)
+        assert unknown.value.reply_code == 404
+    assert await asyncio.to_thread(ask, scene.dead) == (0, 1)  # it is there
 
 
 async def test_what_the_protocol_lets_everybody_do_moves_nothing(scene: Scene) -> None:
