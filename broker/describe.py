@@ -47,13 +47,18 @@ def fields(root: Schema, schema: Schema, path: str = "", pointer: str = "", *, e
         items = whole.get("items")
         part = titles.part_of(items) or titles.part_of(subschema)
         here, at = (f"{path}.{name}" if path else name), f"{pointer}/{name}"
-        yield Field(here, at, whole, name in needed, "" if simple(root, whole) else part)
+        yield Field(here, at, whole, name in needed, "" if enter or simple(root, whole) else part)
         if simple(root, whole) or (part and not enter):
             continue
         if items is None:
             yield from fields(root, whole, here, at, enter=enter)
         else:
             yield from fields(root, titles.resolved(root, items), f"{here}[]", f"{at}/*", enter=enter)
+
+
+def header(envelope: Schema) -> Iterator[Field]:
+    """The members of the header, all the way down; pointers begin with `/header`."""
+    return fields(envelope, mapping(envelope["properties"]["header"]), pointer="/header", enter=True)
 
 
 def parts(root: Schema, schema: Schema) -> list[str]:
@@ -143,6 +148,12 @@ PATTERNS: Mapping[object, Said] = {
     r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)$": Said(
         "a percentage in quotes, 0 to 100", "un porcentaje entre comillas, de 0 a 100"
     ),
+    r"^-?([0-8]?[0-9](\.[0-9]{1,15})?|90(\.0{1,15})?)$": Said(
+        "degrees in quotes, -90 to 90", "grados entre comillas, de -90 a 90"
+    ),
+    r"^-?((1[0-7]|[0-9])?[0-9](\.[0-9]{1,15})?|180(\.0{1,15})?)$": Said(
+        "degrees in quotes, -180 to 180", "grados entre comillas, de -180 a 180"
+    ),
     r"^[A-Za-z0-9_-]{43}$": Said(
         "SHA-256, base64url without padding: 43 characters", "SHA-256, base64url sin relleno: 43 caracteres"
     ),
@@ -224,10 +235,13 @@ class Teller:
         if kind == "string":
             return self.say("text", schema.get("minLength", 0), schema.get("maxLength", "∞"))
         if kind == "object" and schema.get("required"):
-            return self.say("with", self.say("and").join(map(code, schema["required"])))
+            return self.say("with", self._all([code(name) for name in schema["required"]]))
         if kind == "object":
             return self.say("some" if schema.get("minProperties") else "object")
         return self.say("anything")
+
+    def _all(self, names: list[str]) -> str:
+        return self.say("and").join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
     def _words(self, schema: Schema) -> str:
         said = []
@@ -273,7 +287,7 @@ class Teller:
         code = self.notation.code
         names = [code(f"{path}{name}") for name in schema.get("required", ())]
         if names:
-            yield self.say("needed", self.say("and").join(names))
+            yield self.say("needed", self._all(names))
         if "if" in schema:
             then = "; ".join(self._demands(mapping(schema.get("then")), path))
             yield self.say("for", self._condition(mapping(schema["if"])), then)

@@ -356,3 +356,21 @@ PAGE: Mapping[str, Said] = {
     ),
 }
 """What a page that shows a message says itself."""
+
+ABOUT: Mapping[str, str] = {
+    "alert": "Una alerta: qué deben buscar ahora los demás, por qué, y qué se les pide",
+    "bulletin": "El producto de una oficina de enlace: qué concluye de lo que ha visto, con sus fuentes",
+    "comment": "Una observación sobre el registro de otro, o su aval: el registro sigue siendo de quien lo originó",
+    "envelope": "La carga de un mensaje firmado: qué dice la cabecera al centro, y el cuerpo de su clase",
+    "membership": "Un cambio de puntos de contacto u oficinas, notificado formalmente",
+    "notice": "Lo que el propio centro dice a un miembro; nadie más puede originarlo",
+    "outcome": "Qué resultó de una alerta o de un control",
+    "reply": "La respuesta a una solicitud",
+    "request": "Una solicitud de información, de un control, o de consentimiento para transmitir algo",
+    "risk-profile": "Una regla de selección que las máquinas pueden leer",
+    "seizure": "Un informe de incautación: qué se halló, dónde, cómo viajó y cómo iba oculto",
+    "situation-report": "En qué punto está una operación",
+    "trader-status": "La situación de un operador de confianza, para el reconocimiento mutuo",
+    "withdrawal": "El cuerpo de un retiro, cualquiera que sea la clase de lo que retira",
+}
+"""What a kind is for, in Spanish; in English its schema says so (`title`)."""

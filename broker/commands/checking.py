@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import wrap
@@ -175,8 +176,9 @@ def _explained(faults: Iterable[Mapping[str, Any]], schema: Schema, tongue: str)
 # ── reading it here ──
 
 
+@cache
 def _language() -> Language:
-    """The schemas, compiled. Raises Usage where this installation cannot."""
+    """The schemas, compiled once. Raises Usage where this installation cannot."""
     if find_spec("jsonschema_rs") is None:
         raise options.Usage(
             "To check without a hub, install tidewaiter[hub]; or name a hub: give --url or set TIDEWAITER_URL."

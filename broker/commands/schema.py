@@ -105,12 +105,13 @@ def _described(schema: Any, part: str, tongue: str) -> Iterator[str]:
     """The fields of the whole, or of a part, and what holds under a condition."""
     from broker import describe, titles, words
 
+    of_header = schema is titles.envelope()
     teller = describe.Teller(schema, tongue, describe.Notation(str, _refer(tongue)))
-    held = describe.members_of(schema, part) if part else schema
+    held = describe.members_of(schema, part or "grading") if part or of_header else schema
     if part:
         name = words.PARTS.get(part)
         yield from ("", f"── {part}{' · ' + name.in_(tongue) if name else ''} ──")
-    for field in describe.fields(schema, held, enter=schema is titles.envelope()):
+    for field in describe.header(schema) if of_header else describe.fields(schema, held):
         title = titles.title(field.schema, tongue) or _of_header(field.pointer, tongue)
         mark = "*" if field.needed else " "
         pieces = wrap(f"{title} — {teller.rule(field)}" if title else teller.rule(field), WIDTH - NAME - 3)

