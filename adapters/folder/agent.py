@@ -174,8 +174,8 @@ async def _keep_status(parts: Parts) -> None:
     written, seconds = -1, 0
     while not parts.stopping.is_set():
         if parts.status.version != written or seconds >= STATUS_SECONDS:
-            written, seconds = parts.status.version, 0
             write_status(parts, "running")
+            written, seconds = parts.status.version, 0  # what that said of itself is no change
         await _sleep(parts, 1)
         seconds += 1
 

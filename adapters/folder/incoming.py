@@ -93,10 +93,11 @@ async def _take_in(parts: Parts, queue: str, delivery: Delivery) -> dict[str, An
     try:
         payload = await _believed(parts, delivery.message)
         header = payload["header"]
-        address = f"{header['originator']}:{header.get('id')}"
-        name = name_of(address)
+        id = header.get("id")
+        address = f"{header['originator']}:{id}"
+        name = name_of(address) if isinstance(id, str) else None
         if name is None:
-            raise Invalid(Fault("/header/id", "name", found=quote(header.get("id"))))
+            raise Invalid(Fault("/header/id", "name", found=quote(id)))
         fresh = _is_new(parts, address, name, delivery)
     except BrokerError as error:
         if error.rule == "key-unknown":

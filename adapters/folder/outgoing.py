@@ -25,7 +25,7 @@ from adapters.folder.parts import Parts
 from adapters.folder.problems import Later, Troubles, asked
 from broker import client as sdk
 from broker import jws, offline, strictjson
-from broker.client import Posted, Receipt
+from broker.client import Posted, Problem, Receipt, Unreachable
 from broker.errors import BrokerError, Fault, Malformed, TooLarge
 
 BATCH = 20
@@ -108,7 +108,7 @@ async def _post(parts: Parts, items: Sequence[Item], troubles: Troubles) -> int:
 
 
 async def _end(parts: Parts, item: Item, posted: Posted) -> None:
-    """Put a file where the hub's answer puts it. Raises Later, OSError, Problem, Unreachable: then it stays."""
+    """Put a file where the hub's answer puts it. Raises Later, OSError: then it stays. Problem, Unreachable: all do."""
     if posted.receipt is not None:
         await _accepted(parts, item, posted.receipt)
         return
@@ -144,15 +144,28 @@ async def _accepted(parts: Parts, item: Item, receipt: Receipt) -> None:
 async def _octets_of(parts: Parts, item: Item, receipt: Receipt) -> str:
     """The octets that the receipt is about, once the hub's signature holds: mostly those that were posted.
 
-    The same message may have been accepted before under another signature; then those octets are fetched.
+    The same message may have been accepted before under another signature; then those octets are fetched, unless it is
+    another member's, which is not ours to fetch. Raises Later.
     """
     await _believe(parts, receipt.compact)
     if receipt.digest == jws.digest(item.compact):
         return item.compact
-    compact = str((await asked(parts.client.get(receipt.message)))["message"])
-    if receipt.digest != jws.digest(compact):
-        raise Later(f"{item.path.name}: the receipt is for other octets than the hub holds")
+    try:
+        compact = str((await asked(parts.client.get(receipt.message)))["message"])
+        same = receipt.digest == jws.digest(compact) and _payload(compact) == _payload(item.compact)
+    except Problem as problem:
+        if problem.code == "not-found":
+            return item.compact
+        raise Later(f"{item.path.name}: {problem}") from None
+    except (Unreachable, BrokerError, UnicodeError) as error:
+        raise Later(f"{item.path.name}: {error}") from None
+    if not same:
+        raise Later(f"{item.path.name}: the receipt is not for what the hub holds")
     return compact
+
+
+def _payload(compact: str) -> bytes:
+    return jws.read(compact.encode("ascii"), typ=jws.TYP_MESSAGE).payload
 
 
 async def _believe(parts: Parts, receipt: str) -> None:

@@ -32,8 +32,17 @@ MAX_FILE_BYTES = jws.MAX_TOKEN_BYTES
 @dataclass(frozen=True, slots=True)
 class Found:
     path: Path
-    changed_at: float
-    """Seconds since 1970 (st_ctime): of the last write, or of the rename that brought it."""
+    status: os.stat_result
+
+    @property
+    def changed_at(self) -> float:
+        """Seconds since 1970: of the last write, or of the rename that brought it."""
+        return self.status.st_ctime
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Who came first; among those that a rename brought at the same tick, who was written first."""
+        return self.status.st_ctime_ns, self.status.st_mtime_ns, self.path.name
 
 
 def take(
@@ -78,7 +87,7 @@ def _take(parts: Parts, found: Found, into: Path, check: Callable[[str, bytes], 
 def _look(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Found], list[str]]:
     """The oldest MAX_LOOK files of these suffixes, the oldest first; and names of what is none (of the first few)."""
     ignored: list[str] = []
-    files = heapq.nsmallest(MAX_LOOK, _files(folder, suffixes, ignored), key=lambda f: (f.changed_at, f.path.name))
+    files = heapq.nsmallest(MAX_LOOK, _files(folder, suffixes, ignored), key=lambda found: found.order)
     return files, ignored
 
 
@@ -93,12 +102,12 @@ def _files(folder: Path, suffixes: tuple[str, ...], ignored: list[str]) -> Itera
             except FileNotFoundError:
                 continue
             if name.endswith(suffixes) and stat.S_ISREG(status.st_mode):
-                yield Found(folder / entry.name, status.st_ctime)
+                yield Found(folder / entry.name, status)
             elif len(ignored) < MAX_LOOK:
                 ignored.append(names.stem_of(entry.name + "."))
 
 
 def under_way(folder: Path) -> list[Path]:
     """What was taken and has not come to its end, the first taken first."""
-    paths = [path for path in folder.iterdir() if path.suffix in (".json", ".jws") and not path.name.startswith(".")]
-    return sorted(paths, key=lambda path: (path.lstat().st_ctime_ns, path.name))
+    files = sorted(_files(folder, (".json", ".jws"), []), key=lambda found: found.order)
+    return [found.path for found in files]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -16,7 +17,7 @@ from broker import jws, offline
 from broker.client import Problem
 from broker.errors import SetupRefused
 from tests.folders import Team, under_way
-from tests.region import Region, new_key, to
+from tests.region import Region, address_of, new_key, to
 
 
 @pytest.fixture
@@ -120,6 +121,19 @@ async def test_what_was_accepted_before_under_another_signature_is_kept_as_accep
     assert (await team.once())["sent"] == 1
 
     assert (team.root / "sent/twice.jws").read_text() == earlier
+
+
+async def test_another_members_message_may_be_posted_again(team: Team) -> None:
+    """Relayed under a second signature: its receipt is kept, though its first octets are not ours to fetch."""
+    payload = json.dumps(team.region.payload("PE", "RELAYED", to("PE"))).encode()
+    first, second = (team.region.sign(payload, "PE", iat=int(team.region.clock().timestamp()) - n) for n in (9, 0))
+    assert (await team.region.post(first)).status_code == 201
+    team.drop("relayed.jws", second.encode())
+    team.drop("own.json", team.region.payload("CL", "OWN"))
+    assert (await team.once())["sent"] == 2
+
+    assert (team.root / "sent/relayed.jws").read_text() == second
+    assert team.json("sent/relayed.sent.json")["digest"] == jws.digest(first)
 
 
 async def test_what_the_agent_sees_to_be_wrong_is_refused_without_the_hub(team: Team) -> None:
@@ -304,20 +318,12 @@ async def test_a_message_that_is_not_believed_is_set_aside_and_holds_nobody_up(t
     first = await team.region.send("PE", "T-1", to("CL"))
     second = await team.region.send("PE", "T-2", to("CL"))
 
-    class Forging(httpx2.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            answer = await team.hub.handle_async_request(request)
-            if not request.url.path.endswith("/lease"):
-                return answer
-            shown = json.loads(await answer.aread())
-            for delivery in shown["deliveries"][:1]:
-                head, payload, signature = delivery["message"].split(".")
-                other = jws.b64(jws.unb64(payload).replace(b"Cigarettes", b"Ci/../etes"))
-                delivery["message"] = f"{head}.{other}.{signature}"
-            return httpx2.Response(200, json=shown)
+    def forged(compact: str) -> str:
+        head, payload, signature = compact.split(".")
+        return f"{head}.{jws.b64(jws.unb64(payload).replace(b'Cigarettes', b'Ci/../etes'))}.{signature}"
 
     with team.agent() as parts:
-        team.way.hub = Forging()
+        handing_out(team, lambda compact: forged(compact) if address_of(compact) == first else compact)
         counts = await agent.once(parts, ["inbox"])
     assert (counts["received"], counts["unverified"]) == (1, 1)
 
@@ -328,6 +334,65 @@ async def test_a_message_that_is_not_believed_is_set_aside_and_holds_nobody_up(t
     assert {d["message"]: d["state"] for d in await team.region.index("CL")} == {first: "dead", second: "settled"}
     known = (await team.region.call("PE", "GET", f"/v1/messages/{first}/deliveries")).json()["recipients"]
     assert known[0]["acknowledgements"] == []
+
+
+async def test_no_message_writes_where_it_should_not(team: Team) -> None:
+    """Signed by its originator, and handed out by a hub that lets everything pass: no id becomes a path."""
+    await team.region.send("PE", "FINE", to("CL"))
+    for id in ("../../../evil", "/etc/cron.d/evil", "a\0b", ".agent", "", None, "x" * 200, 7):
+        payload = team.region.payload("PE", "n", to("CL"))
+        payload["header"]["id"] = id
+        compact = team.region.sign(payload, "PE")
+        with team.agent() as parts:
+            handing_out(team, always(compact))
+            before = {path for path in team.root.parent.rglob("*") if path.is_file()}
+            counts = await agent.once(parts, ["inbox"])
+            made = {path.parent for path in team.root.parent.rglob("*") if path.is_file()} - {p.parent for p in before}
+        await team.region.call("CL", "POST", "/v1/queues/inbox/replay", {"message": "PE:FINE"})
+        assert counts["received"] == (id == ".agent")
+        assert made <= {team.root / "in", team.root / "in/unverified"}
+    assert [name for name in team.files("in") if name.endswith(".jws")] == ["PE_.agent~343ad17e.jws"]
+
+
+async def test_another_message_under_a_known_address_takes_no_ones_place(team: Team) -> None:
+    """The first stays as it is, the second is set aside; ids that differ in case alone have files of their own."""
+    address = await team.region.send("PE", "SAME", to("CL"))
+    await team.once()
+    before = (team.root / "in/PE_SAME.jws").read_bytes()
+    second = team.region.sign(team.region.payload("PE", "SAME", to("CL"), priority="urgent"))
+    for remembered in (True, False):
+        if not remembered:
+            (team.root / ".agent/received.sqlite").unlink()
+        await team.region.call("CL", "POST", "/v1/queues/inbox/replay", {"message": address})
+        with team.agent() as parts:
+            handing_out(team, always(second))
+            assert (await agent.once(parts, ["inbox"]))["unverified"] == 1
+        assert (team.root / "in/PE_SAME.jws").read_bytes() == before
+    for id in ("same", "Same"):
+        await team.region.send("PE", id, to("CL"))
+    assert (await team.once())["received"] == 2
+
+    names = [name.lower() for name in team.files("in")]
+    assert len(set(names)) == len(names) == 9
+
+
+def always(compact: str) -> Callable[[str], str]:
+    return lambda _: compact
+
+
+def handing_out(team: Team, instead: Callable[[str], str]) -> None:
+    """The hub, but for the messages that its leases carry: compact in, compact out."""
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        said = await team.hub.handle_async_request(request)
+        if not request.url.path.endswith("/lease"):
+            return said
+        shown = json.loads(await said.aread())
+        for delivery in shown["deliveries"]:
+            delivery["message"] = instead(delivery["message"])
+        return httpx2.Response(200, json=shown)
+
+    team.way.hub = httpx2.MockTransport(answer)
 
 
 async def test_only_one_agent_works_in_a_folder(team: Team) -> None:
