@@ -9,28 +9,26 @@ nominal. Weights are relative: 1 is nice to have, 4 is what a report is written 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from broker.errors import SetupRefused
 from broker.language.plan import Draft, mark_of
+from broker.language.redaction import Needle, needles, redacted
 from broker.language.schema import pointer_of
 
 EXPLAINED = frozenset({"unknown", "withheld"})
 """Codes and reasons that answer a question without giving what was asked. "Not asked" answers nothing."""
 SAYS_NOTHING = EXPLAINED | {"not-asked"}
-NOT_APPLICABLE = "not-applicable"
-"""Of this report the field cannot be asked: it counts neither as given nor as missing."""
-REMOVED = "[…]"
-"""Stands in an open text where a nominal value stood. No nominal value is shorter than it (SHORTEST)."""
-SHORTEST = 3
+OWN_WORDS = frozenset({"id", "case", "supersedes", "withdraws", "in_reply_to", "references", "legal_basis", "caveats"})
+"""Members of the header in which an originator may have written a name. The others are words of the exchange itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """One place. `potential`: its weight and that of everything below it that no heading restricts. `may_name`: it is
-    nominal, or something below it is."""
+    """One place. `counts`: it has a weight, or something below it has. `may_name`: it is nominal, or something below it
+    is. `wanted`: of a list, the members by which one knows the items that it is there for."""
 
     weight: int
     heading: str | None
@@ -39,36 +37,40 @@ class Outline:
     names_heading: bool
     members: tuple[tuple[str, str, Outline], ...]
     items: Outline | None
-    potential: int
+    counts: bool
     may_name: bool
+    wanted: tuple[tuple[str, object], ...] = ()
     scored: bool = False
     """Of the root alone: the kind's messages get a score."""
 
 
 def compile_outline(name: str, draft: Draft, *, scored: bool = False) -> Outline:
-    """Raises SetupRefused where a nominal member is required (a projection would not be valid), or where what names a
-    person by nature (`Format.personal`) is not nominal."""
-    return replace(_outline(name, draft, nominal=False), scored=scored)
+    """Raises SetupRefused where a nominal member is required, under whatever condition, or a body is nominal as a whole
+    (a projection would not be valid), or where what names a person by nature (`Format.personal`) is not nominal."""
+    if draft.nominal:
+        raise SetupRefused(detail=f"{name}: a body cannot be nominal as a whole: nothing of it could be shown")
+    return replace(_outline(name, draft, below_nominal=False), scored=scored)
 
 
-def _outline(name: str, draft: Draft, *, nominal: bool) -> Outline:
-    nominal = nominal or draft.nominal
-    mark = mark_of(draft)
-    if mark is not None and mark.form is not None and getattr(mark.form, "personal", False) and not nominal:
+def _outline(name: str, draft: Draft, *, below_nominal: bool) -> Outline:
+    """A list of nominal items is nominal itself: how many there are may say who they are."""
+    own = draft.nominal or (draft.items is not None and draft.items.nominal)
+    nominal, mark = below_nominal or own, mark_of(draft)
+    if mark is not None and mark.form is not None and mark.form.personal and not nominal:
         raise SetupRefused(detail=f"{name}: {mark.format} names a person and must stand below x-nominal")
-    for required in draft.required:
-        if not nominal and required in draft.members and draft.members[required].nominal:
-            raise SetupRefused(detail=f"{name}: {required} is nominal and cannot be required")
     members = tuple(
-        (member, pointer_of([member]), _outline(name, below, nominal=nominal))
+        (member, pointer_of([member]), _outline(name, below, below_nominal=nominal))
         for member, below in draft.members.items()
     )
-    items = _outline(name, draft.items, nominal=nominal) if draft.items is not None else None
-    below = sum(m.potential for _, _, m in members if m.heading is None) + (items.potential if items else 0)
-    may_name = draft.nominal or any(m.may_name for _, _, m in members) or (items is not None and items.may_name)
+    for member, _, below in members:
+        if below.nominal and member in draft.required and not nominal:
+            raise SetupRefused(detail=f"{name}: {member} is nominal and cannot be required")
+    items = _outline(name, draft.items, below_nominal=nominal) if draft.items is not None else None
+    inner = [*(outline for _, _, outline in members), *([items] if items else [])]
     return Outline(
-        draft.weight, mark.heading if mark else None, draft.nominal, draft.coded,
-        mark is not None and mark.route == "heading", members, items, draft.weight + below, may_name,
+        draft.weight, mark.heading if mark else None, own, draft.coded, mark is not None and mark.route == "heading",
+        members, items, bool(draft.weight) or any(one.counts for one in inner), own or any(one.may_name for one in inner),
+        tuple(draft.wanted.items()),
     )  # fmt: skip
 
 
@@ -87,20 +89,14 @@ class Completeness:
 
 @dataclass
 class _Tally:
-    given: int = 0
-    total: int = 0
-    explained: int = 0
+    given: float = 0.0
+    total: float = 0.0
+    explained: float = 0.0
     missing: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def share(self) -> float:
         return self.given / self.total if self.total else 0.0
-
-    def add(self, other: _Tally) -> None:
-        self.given += other.given
-        self.total += other.total
-        self.explained += other.explained
-        self.missing += other.missing
 
 
 def completeness(outline: Outline, body: Mapping[str, Any]) -> Completeness | None:
@@ -114,39 +110,70 @@ def completeness(outline: Outline, body: Mapping[str, Any]) -> Completeness | No
         return None
     missing = sorted(tally.missing, key=lambda one: (-one[0], one[1]))
     return Completeness(
-        round(100 * tally.given / tally.total),
+        round(100 * tally.share),
         round(100 * tally.explained / tally.total),
         tuple(pointer for _, pointer in missing),
     )
 
 
+def _worth(outline: Outline, headings: frozenset[str]) -> int:
+    """The weight of a place and of everything below it that counts under these headings."""
+    return outline.weight + _worth_below(outline, headings)
+
+
+def _worth_below(outline: Outline, headings: frozenset[str]) -> int:
+    members = sum(_worth(member, headings) for _, _, member in outline.members if _counts(member, headings))
+    return members + (_worth_below(outline.items, headings) if outline.items is not None else 0)
+
+
+def _counts(member: Outline, headings: frozenset[str]) -> bool:
+    return member.counts and (member.heading is None or member.heading in headings)
+
+
 def _weigh(
     outline: Outline, value: object, headings: frozenset[str], at: str, gaps: Mapping[str, str], tally: _Tally
 ) -> None:
+    """Add what stands below `value`, but for the weight of `value` itself."""
     if isinstance(value, list) and outline.items is not None:
-        tallies = [_Tally() for _ in value]
-        for index, (item, one) in enumerate(zip(value, tallies, strict=True)):
-            _weigh(outline.items, item, headings, f"{at}/{index}", gaps, one)
-        if tallies:  # a list counts as its fullest item: what was declared adds nothing to what was found
-            tally.add(max(tallies, key=lambda one: one.share))
+        _weigh_list(outline, outline.items, value, headings, at, gaps, tally)
     if not isinstance(value, dict):
         return
     own = frozenset(str(value[name]) for name, _, member in outline.members if member.names_heading and name in value)
     headings = own or headings
     for name, step, member in outline.members:
-        if not member.potential or (member.heading is not None and member.heading not in headings):
+        if not _counts(member, headings):
             continue
         if name in value and not (isinstance(value[name], str) and value[name] in SAYS_NOTHING):
             tally.given += member.weight
             tally.total += member.weight
             _weigh(member, value[name], headings, at + step, gaps, tally)
             continue
-        if gaps.get(at + step) == NOT_APPLICABLE:
-            continue
-        tally.total += member.potential
-        tally.missing.append((member.potential, at + step))
+        worth = _worth(member, headings)
+        tally.total += worth
+        tally.missing.append((worth, at + step))
         if str(gaps.get(at + step, value.get(name))) in EXPLAINED:
-            tally.explained += member.potential
+            tally.explained += worth
+
+
+def _weigh_list(
+    outline: Outline, items: Outline, value: list[Any], headings: frozenset[str], at: str, gaps: Mapping[str, str],
+    tally: _Tally,
+) -> None:  # fmt: skip
+    """A list counts as the fullest of the items that it is there for, and weighs the same whichever that is: what was
+    declared adds nothing to what was found, nor does a line of another heading take anything from it."""
+    tallies: list[_Tally] = []
+    for index, item in enumerate(value):
+        if isinstance(item, dict) and any(item.get(name) != wanted for name, wanted in outline.wanted):
+            continue
+        tallies.append(one := _Tally())
+        _weigh(items, item, headings, f"{at}/{index}", gaps, one)
+    fullest = max(tallies, key=lambda one: one.share, default=_Tally())
+    worth = _worth_below(items, headings)
+    tally.total += worth
+    if fullest.total:
+        tally.given += worth * fullest.share
+        tally.explained += worth * fullest.explained / fullest.total
+        tally.missing += fullest.missing
 
 
 # ── the non-nominal projection ──
@@ -162,49 +189,37 @@ class Projection:
 
 
 def project(outline: Outline, payload: Mapping[str, Any]) -> Projection:
-    """Everything `x-nominal` goes; where a nominal value is repeated in an open text, it goes there, too."""
-    names: set[str] = set()
+    """Everything `x-nominal` goes; where a nominal value is repeated in words of the originator's own, it goes there,
+    too. Codes, countries and dates name nobody, and stay as they are."""
+    wanted = needles(_names(outline, payload["body"]))
     removed: list[str] = []
-    body = _without(outline, payload["body"], "/body", removed, names)
-    words = sorted((name for name in names if len(name) >= SHORTEST and name != REMOVED), key=len, reverse=True)
-    header = _redacted(payload["header"], "/header", words, removed) if words else payload["header"]
-    return Projection(
-        {**payload, "header": header, "body": _redacted(body, "/body", words, removed) if words else body},
-        tuple(removed),
-    )
+    header = _header(payload["header"], wanted, removed)
+    body = _kept(outline, payload["body"], "/body", wanted, removed)
+    return Projection({**payload, "header": header, "body": body}, tuple(removed))
 
 
 def nominal_pointers(outline: Outline, body: Mapping[str, Any], base: str) -> tuple[str, ...]:
     """Where the body holds something nominal; pointers below `base`."""
-    return tuple(_nominal(outline, body, base))
+    return tuple(pointer for pointer, _, _ in _nominal(outline, body, base))
 
 
-def _nominal(outline: Outline, value: Any, at: str) -> Iterator[str]:
+def _nominal(outline: Outline, value: Any, at: str) -> Iterator[tuple[str, Outline, Any]]:
+    """(pointer, outline, value) of everything nominal."""
     if isinstance(value, dict):
         for name, step, member in outline.members:
             if name in value and member.may_name:
-                yield from [at + step] if member.nominal else _nominal(member, value[name], at + step)
+                if member.nominal:
+                    yield at + step, member, value[name]
+                else:
+                    yield from _nominal(member, value[name], at + step)
     elif isinstance(value, list) and outline.items is not None and outline.items.may_name:
         for index, item in enumerate(value):
             yield from _nominal(outline.items, item, f"{at}/{index}")
 
 
-def _without(outline: Outline | None, value: Any, at: str, removed: list[str], names: set[str]) -> Any:
-    if isinstance(value, dict):
-        known = {name: (step, member) for name, step, member in outline.members} if outline else {}
-        kept = {}
-        for name, item in value.items():
-            step, member = known.get(name, (pointer_of([name]), None))
-            if member is not None and member.nominal:
-                removed.append(at + step)
-                names.update(_named(member, item))
-            else:
-                kept[name] = _without(member, item, at + step, removed, names)
-        return kept
-    if isinstance(value, list):
-        items = outline.items if outline else None
-        return [_without(items, item, f"{at}/{index}", removed, names) for index, item in enumerate(value)]
-    return value
+def _names(outline: Outline, body: Mapping[str, Any]) -> Iterator[str]:
+    for _, member, value in _nominal(outline, body, ""):
+        yield from _named(member, value)
 
 
 def _named(outline: Outline | None, value: Any) -> Iterator[str]:
@@ -217,49 +232,42 @@ def _named(outline: Outline | None, value: Any) -> Iterator[str]:
         for item in value:
             yield from _named(outline.items if outline else None, item)
     elif isinstance(value, str) and not (outline and outline.coded):
-        yield value.strip()
+        yield value
 
 
-def _redacted(value: Any, at: str, words: list[str], removed: list[str]) -> Any:
+def _kept(outline: Outline | None, value: Any, at: str, wanted: Sequence[Needle], removed: list[str]) -> Any:
     if isinstance(value, dict):
-        return {name: _redacted(item, at + pointer_of([name]), words, removed) for name, item in value.items()}
+        known = {name: (step, member) for name, step, member in outline.members} if outline else {}
+        kept = {}
+        for name, item in value.items():
+            step, member = known.get(name, (pointer_of([name]), None))
+            if member is not None and member.nominal:
+                removed.append(at + step)
+            else:
+                kept[name] = _kept(member, item, at + step, wanted, removed)
+        return kept
     if isinstance(value, list):
-        return [_redacted(item, f"{at}/{index}", words, removed) for index, item in enumerate(value)]
-    if not isinstance(value, str):
+        items = outline.items if outline else None
+        return [_kept(items, item, f"{at}/{index}", wanted, removed) for index, item in enumerate(value)]
+    if not isinstance(value, str) or (outline and outline.coded) or not wanted:
         return value
-    clean = value
-    for word in words:
-        clean = _replaced(clean, word)
+    clean = redacted(value, wanted)
     if clean != value:
         removed.append(at)
     return clean
 
 
-def _replaced(text: str, word: str) -> str:
-    """Whatever the case; until it is found no more, should a replacement have brought its ends together."""
-    folded = word.casefold()
-    for _ in text:
-        found = _find(text, folded)
-        if found is None:
-            return text
-        text = text[: found[0]] + REMOVED + text[found[1] :]
-    return text if _find(text, folded) is None else REMOVED
+def _header(header: Mapping[str, Any], wanted: Sequence[Needle], removed: list[str]) -> dict[str, Any]:
+    """The header's own words without names, at whatever depth."""
 
+    def kept(value: Mapping[str, Any], at: str) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for name, item in value.items():
+            step = at + pointer_of([name])
+            if name in OWN_WORDS:
+                made[name] = _kept(None, item, step, wanted, removed)
+            else:
+                made[name] = kept(item, step) if isinstance(item, dict) else item
+        return made
 
-def _find(text: str, folded: str) -> tuple[int, int] | None:
-    """Where `folded` stands in `text` when both are case-folded, as (start, end) in `text`; folding may lengthen."""
-    whole = text.casefold()
-    at = whole.find(folded)
-    if at < 0:
-        return None
-    if len(whole) == len(text):
-        return at, at + len(folded)
-    lengths = [len(character.casefold()) for character in text]
-    position, start = 0, 0
-    for index, length in enumerate(lengths):
-        if position <= at < position + length:
-            start = index
-        position += length
-        if position >= at + len(folded):
-            return start, index + 1
-    return start, len(text)
+    return kept(header, "/header")

@@ -25,7 +25,7 @@ MARKS = ("x-route", "x-codelist", "x-role", "x-heading")
 """Read with every message. The others are read where they are needed: see `outline`."""
 OUTLINED = ("x-weight", "x-nominal")
 ROOT = ("x-originator", "x-requires", "x-scored")
-APPLICATORS = ("allOf", "anyOf", "oneOf")
+CHOICES = ("anyOf", "oneOf")
 BRANCHES = ("then", "else")
 
 
@@ -100,13 +100,19 @@ class Draft:
     weight: int = 0
     nominal: bool = False
     coded: bool = False
-    """One of a few values that everybody may see: a code, a word of an enum, a country, a date."""
+    """One of a few values that everybody may see: a code of a closed list, a word of an enum, a country, a date."""
     required: set[str] = field(default_factory=set)
+    """In whatever case."""
+    wanted: dict[str, object] = field(default_factory=dict)
+    """What an item must say for `contains` of this list to hold."""
     members: dict[str, Draft] = field(default_factory=dict)
     items: Draft | None = None
 
 
-CODED_FORMATS = ("date", "date-time", "iso3166-1-alpha-2", "iso3166-2", "iso4217")
+CODED_FORMATS = (
+    "date", "date-time", "iso3166-1-alpha-2", "iso3166-2", "iso4217", "locode", "iata-airport", "icao-airport", "hs",
+    "un-number",
+)  # fmt: skip
 
 
 def draft_of(name: str, schema: Mapping[str, Any], codelists: Mapping[str, object]) -> Draft:
@@ -116,7 +122,8 @@ def draft_of(name: str, schema: Mapping[str, Any], codelists: Mapping[str, objec
     """
     reached: set[int] = set()
     draft = Draft()
-    _gather(name, schema, schema, draft, (), reached, certain=True)
+    closed = {name for name, codelist in codelists.items() if getattr(codelist, "policy", "") == "error"}
+    _gather(name, schema, schema, draft, (), reached, closed)
     for annotated in _annotated(schema):
         _check(name, annotated, codelists, top=annotated is schema)
         if id(annotated) not in reached and any(mark in annotated for mark in (*MARKS, *OUTLINED)):
@@ -141,37 +148,39 @@ def fields(draft: Draft, at: str = "") -> Iterator[str]:
 
 def _gather(
     name: str, root: Mapping[str, Any], schema: Any, draft: Draft, refs: tuple[str, ...], reached: set[int],
-    certain: bool,
+    closed: Container[str] | None,
 ) -> None:  # fmt: skip
-    """`certain`: what stands here holds for every message, not only where some condition does."""
+    """`closed`: the code lists that hold every value there may be; None where a schema holds under a condition alone."""
     if not isinstance(schema, Mapping):
         return
     reached.add(id(schema))
-    _take_marks(schema, draft)
-    if certain:
-        draft.required.update(schema.get("required", ()))
+    _take_marks(schema, draft, closed)
     if "$ref" in schema:
         ref = str(schema["$ref"])
         if ref in refs or not ref.startswith("#/$defs/"):
             raise SetupRefused(detail=f"{name}: $ref {ref} leads in a circle or out of the file")
         part = root["$defs"][ref.removeprefix("#/$defs/")]
-        _gather(name, root, part, draft, (*refs, ref), reached, certain)
+        _gather(name, root, part, draft, (*refs, ref), reached, closed)
     for member, subschema in schema.get("properties", {}).items():
-        _gather(name, root, subschema, draft.members.setdefault(member, Draft()), refs, reached, certain)
+        _gather(name, root, subschema, draft.members.setdefault(member, Draft()), refs, reached, closed)
     if "items" in schema:
         draft.items = draft.items or Draft()
-        _gather(name, root, schema["items"], draft.items, refs, reached, certain)
-    for branch in (*(s for key in APPLICATORS for s in schema.get(key, ())), *(schema.get(key) for key in BRANCHES)):
-        _gather(name, root, branch, draft, refs, reached, False)
+        _gather(name, root, schema["items"], draft.items, refs, reached, closed)
+    for whole in schema.get("allOf", ()):
+        _gather(name, root, whole, draft, refs, reached, closed)
+    for branch in (*(s for key in CHOICES for s in schema.get(key, ())), *(schema.get(key) for key in BRANCHES)):
+        _gather(name, root, branch, draft, refs, reached, None)
 
 
-def _take_marks(schema: Mapping[str, Any], draft: Draft) -> None:
+def _take_marks(schema: Mapping[str, Any], draft: Draft, closed: Container[str] | None) -> None:
     """An annotation on an array is one on each of its items; a weight, or that it is nominal, is about the whole."""
     draft.weight = max(draft.weight, int(schema.get("x-weight", 0)))
     draft.nominal = draft.nominal or schema.get("x-nominal") is True
-    draft.coded = draft.coded or bool(
-        "enum" in schema or "x-codelist" in schema or schema.get("format") in CODED_FORMATS
-    )
+    if closed is not None:
+        listed = schema.get("x-codelist") in closed or schema.get("format") in CODED_FORMATS
+        draft.coded = draft.coded or "enum" in schema or listed
+    draft.required.update(schema.get("required", ()))
+    draft.wanted.update(_said_by_an_item(schema.get("contains")))
     marks = {mark.removeprefix("x-"): str(schema[mark]) for mark in MARKS if mark in schema}
     if schema.get("format") in FORMATS:
         marks["format"] = str(schema["format"])
@@ -179,6 +188,13 @@ def _take_marks(schema: Mapping[str, Any], draft: Draft) -> None:
         draft.items = draft.items or Draft()
         draft = draft.items
     draft.marks.update(marks)
+
+
+def _said_by_an_item(contained: Any) -> Iterator[tuple[str, object]]:
+    members: Mapping[str, Any] = contained.get("properties", {}) if isinstance(contained, Mapping) else {}
+    for name, said in members.items():
+        if isinstance(said, Mapping) and "const" in said:
+            yield name, said["const"]
 
 
 def _place(draft: Draft) -> Place | None:
