@@ -266,7 +266,7 @@ def _codes(name: str) -> Iterator[str]:
     further = list(dict.fromkeys(column for row in found.rows.values() for column in row.more))
     rows = [
         [_code(row.code), *(row.titles.get(tag, "") for tag in titles.LANGUAGES), ", ".join(row.aliases),
-         *(row.more.get(column, "").replace("|", ", ") for column in further)]
+         *(", ".join(row.more.get(column, ())) for column in further)]
         for row in found.rows.values()
     ]  # fmt: skip
     yield ""

@@ -62,11 +62,18 @@ def envelope() -> Schema:
 
 
 def schema_of(payload: Mapping[str, Any]) -> Schema:
-    """The schema that the body of `payload` follows: that of its kind, or of a withdrawal. Empty if unknown."""
+    """The schema that the body of `payload` follows: that of its kind, or of a withdrawal. Empty if unknown.
+
+    Of a minor version that this installation lacks, the latest one of the same major version names what it knows.
+    """
     header = mapping(payload.get("header"))
+    kind, version = str(header.get("kind")), str(header.get("version"))
     if header.get("withdraws"):
-        return schema(*max((one for one in kinds() if one[0] == WITHDRAWAL), key=lambda one: _number(one[1])))
-    return schema(str(header.get("kind")), str(header.get("version")))
+        return schema(*[one for one in kinds() if one[0] == WITHDRAWAL][-1])
+    if (kind, version) in kinds():
+        return schema(kind, version)
+    related = [one for one in kinds() if one[0] == kind and _number(one[1])[0] == _number(version)[0]]
+    return schema(*related[-1]) if related else {}
 
 
 def part_of(subschema: object) -> str:
@@ -156,12 +163,12 @@ def _joined(parts: Iterator[tuple[str, str | None]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CodeRow:
-    """One code. `more`: the list's own further columns, as they stand in the file."""
+    """One code. `more`: the list's own further columns."""
 
     code: str
     titles: Mapping[str, str]
     aliases: tuple[str, ...]
-    more: Mapping[str, str]
+    more: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +202,16 @@ def codelist(name: str) -> CodeList:
 
 def _row(row: Mapping[str, str]) -> CodeRow:
     titles = {key.removeprefix("title_"): text for key, text in row.items() if key.startswith("title_") and text}
-    more = {key: text for key, text in row.items() if key not in ("code", "aliases") and not key.startswith("title_")}
-    return CodeRow(row.get("code", ""), titles, tuple(filter(None, row.get("aliases", "").split("|"))), more)
+    more = {
+        key: _several(text)
+        for key, text in row.items()
+        if key not in ("code", "aliases") and not key.startswith("title_")
+    }
+    return CodeRow(row.get("code", ""), titles, _several(row.get("aliases", "")), more)
+
+
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split("|")))
 
 
 def code(name: str, value: str, language: str) -> str | None:

@@ -25,13 +25,25 @@ if TYPE_CHECKING:
     from broker.errors import Fault
     from broker.language import Language
 
-MESSAGE_BYTES = 262_144
+READ_BYTES = 1_048_576
+"""Far more than a message may have, so that one that is too large is a finding like any other."""
 SUFFIXES = (".json", ".jws")
 NOT_MESSAGES = (".receipt.jws", ".refusal.jws")
 WIDTH = 100
 MISSING_SHOWN = 5
 OF_THE_MESSAGE = frozenset(
-    {"invalid", "release", "malformed", "conflict", "not-latest", "withdrawn", "signature", "key", "signing-time"}
+    {
+        "invalid",
+        "release",
+        "malformed",
+        "conflict",
+        "not-latest",
+        "withdrawn",
+        "signature",
+        "key",
+        "signing-time",
+        "too-large",
+    }
 )
 """Problems that are about a message; any other is about the caller or the hub, and ends the command."""
 
@@ -113,12 +125,12 @@ def _files(paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         folder = Path(path)
         if path == "-" or not folder.is_dir():
-            yield path, options.read_input(path, MESSAGE_BYTES).strip()
+            yield path, options.read_input(path, READ_BYTES).strip()
             continue
         found = [one for one in sorted(folder.iterdir()) if one.suffix in SUFFIXES and one.is_file()]
         for one in found:
             if not one.name.endswith(NOT_MESSAGES):
-                yield str(one), options.read_input(str(one), MESSAGE_BYTES).strip()
+                yield str(one), options.read_input(str(one), READ_BYTES).strip()
 
 
 # ── asking the hub ──

@@ -187,13 +187,14 @@ def codes(
     found = titles.codelist(name)
     shown = [
         {"code": row.code, "titles": dict(row.titles), "aliases": list(row.aliases),
-         **({"more": dict(row.more)} if row.more else {})}
+         **({"more": {name: list(values) for name, values in row.more.items()}} if row.more else {})}
         for row in found.rows.values()
     ]  # fmt: skip
     said = [f"{_say(key, tongue)}: {clean(value)}" for key, value in found.head.items() if key in SAY]
     head = "\n".join(line for one in said for line in wrap(one, WIDTH, subsequent_indent="  "))
     rows = [
-        {_say("code", tongue): row.code, _say("title", tongue): titles.best(row.titles, tongue), **row.more,
+        {_say("code", tongue): row.code, _say("title", tongue): titles.best(row.titles, tongue),
+         **{name: ", ".join(values) for name, values in row.more.items()},
          _say("also", tongue): ", ".join(row.aliases)}
         for row in found.rows.values()
     ]  # fmt: skip

@@ -131,6 +131,40 @@ async def test_a_refusal_names_every_fault_and_sinks_nobody_else(place: Place) -
     await place.run("pull", "inbox", "--accept", member="CL")
 
 
+async def test_what_the_hub_finds_is_told_by_its_field(place: Place) -> None:
+    """Beside what can be posted: each file has its findings, and the release is looked at, which no file can tell."""
+    bad, wide = addressed_to_cl("E2E-9"), addressed_to_cl("E2E-10")
+    bad["body"]["place"]["country"] = "UK"
+    wide["header"]["handling"]["release"] = {"to": [{"member": "XX"}]}
+    for name, payload in (("a-good", addressed_to_cl("E2E-8")), ("b-bad", bad), ("c-wide", wide)):
+        (place.folder / "drafts").mkdir(exist_ok=True)
+        (place.folder / "drafts" / f"{name}.json").write_text(json.dumps(payload))
+    said = (await place.json("check", "drafts", member="PE", code=1))["files"]
+
+    assert [one["holds"] for one in said] == [True, False, False]
+    assert [one["member"] for one in said[0]["recipients"]] == ["CL"]
+    fault = next(one for one in said[1]["faults"] if one["pointer"] == "/body/place/country")
+    assert (fault["field"], fault["remedy"]) == ("Place of seizure › Country", "→ GB")
+    assert said[2]["faults"][0]["pointer"].startswith("/header/handling/release")
+    text = await place.run("check", "drafts", member="PE", code=1)
+    assert "3 files, 2 with faults." in text
+    alone = await place.json("check", "drafts/b-bad.json", "--offline", member="PE", code=1)
+    assert fault["pointer"] in [one["pointer"] for one in alone["faults"]]
+
+
+async def test_a_message_at_the_hub_becomes_a_page_to_print(place: Place) -> None:
+    """With what the hub says about it."""
+    (place.folder / "page.json").write_text(json.dumps(addressed_to_cl("E2E-7")))
+    await place.json("submit", "page.json", member="PE")
+    await place.run("show", "PE:E2E-7", "--html", "-o", "page.html", "--language", "es", member="PE")
+    page = (place.folder / "page.html").read_text("utf-8")
+
+    assert page.startswith("<!DOCTYPE html>")
+    assert "Estado en el centro" in page
+    assert "Integridad" in page
+    await place.run("pull", "inbox", "--accept", member="CL")
+
+
 async def test_a_rotation_needs_no_voice_and_both_keys_hold_for_a_while(place: Place) -> None:
     """The old key vouches for the new one; what either signs is accepted."""
     await place.run("key", "new", "--out", "PE-new.pem")

