@@ -12,9 +12,9 @@ from typing import Any
 
 from broker import describe, phrases, titles
 from broker.errors import Fault
-from broker.identifier_words import IDENTIFIERS
 from broker.titles import Schema
 from broker.words import Said
+from broker.words.identifiers import IDENTIFIERS
 
 LISTED = 12
 """Of a long list of what is allowed, so many are named."""

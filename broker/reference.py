@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from broker import describe, examples, titles, words
 from broker.describe import Field, Notation, Teller
-from broker.identifier_words import IDENTIFIERS
 from broker.language import rules
 from broker.language.forms import Flaw
 from broker.language.identifiers import FORMATS, examine
 from broker.phrases import phrases
-from broker.reference_words import SAY
 from broker.titles import Schema, mapping
+from broker.words.identifiers import IDENTIFIERS
+from broker.words.reference import SAY
 
 ENVELOPE = "envelope"
 EXAMPLE_MAX = 60

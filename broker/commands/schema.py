@@ -132,7 +132,7 @@ def _of_header(pointer: str, tongue: str) -> str:
 
 
 def _refer(tongue: str) -> Any:
-    from broker.identifier_words import IDENTIFIERS
+    from broker.words.identifiers import IDENTIFIERS
 
     def refer(what: str, name: str) -> str:
         if what == "identifier" and name in IDENTIFIERS:

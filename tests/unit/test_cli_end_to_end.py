@@ -160,7 +160,7 @@ async def test_a_message_at_the_hub_becomes_a_page_to_print(place: Place) -> Non
     page = (place.folder / "page.html").read_text("utf-8")
 
     assert page.startswith("<!DOCTYPE html>")
-    assert "Estado en el centro" in page
+    assert "Estado en el concentrador" in page
     assert "Integridad" in page
     await place.run("pull", "inbox", "--accept", member="CL")
 

@@ -15,7 +15,7 @@ from broker import clock, reference, titles
 from broker.language import load_language
 from broker.language.rules import RULES, SHAPE
 from broker.phrases import phrases
-from broker.reference_words import SAY
+from broker.words.reference import SAY
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 PAGES = reference.pages()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from broker import describe, schemafiles, titles, words
-from broker.identifier_words import IDENTIFIERS
 from broker.language.identifiers import FORMATS, examine
+from broker.words.identifiers import IDENTIFIERS
 
 FOLDER = schemafiles.folder()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from broker.words import Said
+from broker.words.said import Said
 
 
 class Identifier(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from broker.words import Said
+from broker.words.said import Said
 
 SAY: Mapping[str, Said] = {
     "reference": Said("The language of messages", "El lenguaje de los mensajes"),
