@@ -29,8 +29,8 @@ def folded(text: str) -> str:
 
 @dataclass(frozen=True)
 class Values:
-    """`codes`: folded word -> code, None where the word says as much as a blank cell. `words`: code -> the word that is
-    written for it, the first of its words."""
+    """`codes`: folded word -> code, None where the word says as much as a blank cell. `words`: code -> the word that a
+    mapping writes for it, the first of its words; the code of a list has none, and is written as it stands."""
 
     codes: Mapping[str, Code | None]
     words: Mapping[Code, str]
@@ -75,7 +75,7 @@ def codelist(name: str) -> Values | None:
         if word:
             codes.setdefault(folded(word), code)
     known = tuple(row["code"] for row in rows)
-    return Values(codes, {code: code for code in known}, known)
+    return Values(codes, {}, known)
 
 
 @cache

@@ -26,9 +26,9 @@ MONTHS = {
 ALSO = {"set": 9, "sept": 9, "setiembre": 9, "janv": 1, "fevr": 2, "avr": 4, "juil": 7, "dec": 12}
 TOKEN = re.compile(r"\[([^\]]*)\]|YYYY|MMMM|MMM|MM|M|DD|D|HH|mm|ss|fff|Z")
 EXPRESSION = {
-    "YYYY": r"\d{4}", "MMMM": r"[^\W\d_]{3,12}\.?", "MMM": r"[^\W\d_]{3,12}\.?", "MM": r"\d{2}", "M": r"\d{1,2}",
-    "DD": r"\d{2}", "D": r"\d{1,2}", "HH": r"\d{2}", "mm": r"\d{2}", "ss": r"\d{2}", "fff": r"\d{1,9}",
-    "Z": r"Z|[+-]\d{2}:\d{2}",
+    "YYYY": r"[0-9]{4}", "MMMM": r"[^\W\d_]{3,12}\.?", "MMM": r"[^\W\d_]{3,12}\.?", "MM": r"[0-9]{2}", "M": r"[0-9]{1,2}",
+    "DD": r"[0-9]{2}", "D": r"[0-9]{1,2}", "HH": r"[0-9]{2}", "mm": r"[0-9]{2}", "ss": r"[0-9]{2}", "fff": r"[0-9]{1,9}",
+    "Z": r"Z|[+-][0-9]{2}:[0-9]{2}",
 }  # fmt: skip
 FIELD = {"YYYY": "year", "MMMM": "month", "MMM": "month", "MM": "month", "M": "month", "DD": "day", "D": "day",
          "HH": "hour", "mm": "minute", "ss": "second", "fff": "fraction", "Z": "offset"}  # fmt: skip
@@ -111,19 +111,19 @@ def read_format(text: str) -> Format:
 
 def _whole(fields: set[str]) -> None:
     """A year, and nothing finer without what is coarser."""
+    if "year" not in fields:
+        raise FormatRefused("has no year (YYYY)")
     order = ("year", "month", "day", "hour", "minute", "second", "fraction")
     for coarse, fine in pairwise(order):
         if fine in fields and coarse not in fields:
             raise FormatRefused(f"gives the {fine} without the {coarse}")
-    if "year" not in fields:
-        raise FormatRefused("has no year (YYYY)")
     if "hour" in fields and "minute" not in fields:
         raise FormatRefused("gives the hour without the minutes")
 
 
 def read_zone(name: str) -> tzinfo:
     """`America/Bogota`, `UTC` or a fixed `-05:00`. Raises FormatRefused."""
-    fixed = re.fullmatch(r"([+-])(\d{2}):(\d{2})", name)
+    fixed = re.fullmatch(r"([+-])([0-9]{2}):([0-9]{2})", name)
     if fixed:
         minutes = int(fixed[2]) * 60 + int(fixed[3])
         if minutes > 14 * 60:
@@ -160,7 +160,7 @@ def render(
         return None
     for one in formats:
         if one.is_range is (end is not None):
-            text = _text(one, start, end, zone, language)
+            text = write(one, start, end, zone, language)
             said = parse(text, formats, zone)
             if said is not None and all(_same(said.part(name), value) for name, value in parts.items()):
                 return text
@@ -241,7 +241,8 @@ def _month(text: str) -> str | None:
     return None if number is None else str(number)
 
 
-def _text(form: Format, start: datetime, until: date | None, zone: tzinfo | None, language: str) -> str:
+def write(form: Format, start: datetime, until: date | None, zone: tzinfo | None, language: str) -> str:
+    """The text that a form gives; whether it says the same again is `render`'s to try."""
     if zone is not None and start.tzinfo is not None:
         start = start.astimezone(zone)
     end = datetime.combine(until, datetime.min.time(), start.tzinfo) if until else start

@@ -1,7 +1,7 @@
 """A payload by the same mapping → a row, and what of the payload that row does not say.
 
-Backwards a mapping is a set of hints: an item is recognised by the constants that stand in it, a section holds if all
-its constants do, a word of a value table is the first for its code. Whether the hints were right is then tried, not
+Backwards a mapping is a set of hints: an item is recognised by the constants that stand in it, a section with a condition
+holds if all its constants do, a word of a value table is the first for its code. Whether the hints were right is then tried, not
 believed: the row is composed again, and every place where the two payloads differ is lost. Nothing is lost silently.
 """
 
@@ -122,8 +122,8 @@ class _Extractor:
         return {label: self.texts.get(label, "") for label in self.mapping.headings}
 
     def _holds(self, section: Section) -> bool:
-        """Does every constant of it stand in the payload?"""
-        return all(
+        """A section without a condition always does; else every constant of it must stand in the payload."""
+        return (not section.when and section.each is None) or all(
             any(_same(value, source.constant) for value in self._values(source.steps))
             for source in section.put
             if source.fixed
@@ -143,15 +143,17 @@ class _Extractor:
         yield from _at(self.payload, steps, (), self.indexes)
 
     def _pieces(self, section: Section, each: Each) -> None:
-        """One text for every item, by the first of the section's sources that gives one."""
+        """One text for every item, by the first of the section's sources that gives one; other columns of the first."""
+        joint = f"{each.separators[0]} " if each.separators[0] in (",", ";") else each.separators[0]
         for source in section.put:
-            if source.fixed or not any(ref.label == ITEM for ref in source.refs):
+            values = [] if source.fixed else list(self._values(source.steps))
+            if not any(ref.label == ITEM for ref in source.refs):
+                for value in values[:1]:
+                    self._take(source, value)
                 continue
-            texts = [self._texts(source, value).get("item", "") for value in self._values(source.steps)]
+            texts = [self._texts(source, value).get("item", "") for value in values]
             if texts and all(texts):
-                separator = each.separators[0]
-                self._found(each.ref, (f"{separator} " if separator in (",", ";") else separator).join(texts))
-                return
+                self._found(each.ref, joint.join(texts))
 
     def _take(self, source: Source, value: Any) -> None:
         for name, text in self._texts(source, value).items():
@@ -180,7 +182,7 @@ class _Extractor:
     def _text(self, source: Source, value: Any) -> str | None:
         if source.values is not None and isinstance(value, str | int | bool) and value in source.values.words:
             return source.values.words[value]
-        if source.has_default and value == source.default:
+        if source.has_default and _same(value, source.default):
             return ""
         if isinstance(value, bool) or not isinstance(value, str | int):
             return None

@@ -26,7 +26,7 @@ from adapters.tables.rows import open_table
 from adapters.tables.table import Row, Table
 from broker.errors import SetupRefused
 
-BATCH = 500
+BATCH = 200
 COLUMNS_SHOWN = 40
 
 

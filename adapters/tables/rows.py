@@ -95,7 +95,7 @@ def _lines(path: Path) -> int:
     """About how many rows: line feeds are counted, those in cells too."""
     count = 0
     with path.open("rb") as file:
-        while piece := file.read(1_048_576):
+        while piece := file.read(65_536):
             count += piece.count(b"\n")
     return count
 

@@ -7,6 +7,7 @@ message is believed by its signature, and fetching it makes you a holder of it, 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ SUFFIXES = (".jws", ".json")
 NOT_MESSAGES = (".receipt.jws", ".refusal.jws", ".acknowledgement.jws")
 BOXES = ("received", "sent")
 PAGE = 200
+AT_A_TIME = 8
 GONE_STATES = ("superseded", "withdrawn")
 HUB = "hub"
 SUPERSEDED_NOTICE = "superseded-not-released"
@@ -60,8 +62,9 @@ async def from_hub(
     client: Client, kind: str, left: Left, *, boxes: Sequence[str] = BOXES, since: str | None = None,
     heading: str | None = None,
 ) -> AsyncIterator[Message]:  # fmt: skip
-    """What the member sent or is entitled to, newest first; each once."""
+    """What the member sent or is entitled to, newest first; each once. Fetched AT_A_TIME, in the order of the lists."""
     seen: set[str] = set()
+    window: list[str] = []
     for box in boxes:
         async for listed in client.messages(box, kind=kind, since=since, heading=heading, limit=PAGE):
             address = str(listed["address"])
@@ -71,16 +74,30 @@ async def from_hub(
             if listed["state"] in GONE_STATES:
                 left.out(str(listed["state"]))
                 continue
-            try:
-                compact = str((await client.get(address))["message"])
-            except Problem as problem:
-                if problem.status != 404:
-                    raise
-                left.out("gone meanwhile")
-                continue
-            message = Message(address, await client.believe(compact))
-            if message.header.get("withdraws") is None:  # a withdrawal is no event of its own
-                yield message
+            window.append(address)
+            if len(window) == AT_A_TIME:
+                for message in await _fetched(client, window, left):
+                    yield message
+                window = []
+    for message in await _fetched(client, window, left):
+        yield message
+
+
+async def _fetched(client: Client, addresses: Sequence[str], left: Left) -> list[Message]:
+    """The messages at these addresses; a withdrawal is no event of its own."""
+    found = await asyncio.gather(*(_fetch(client, address, left) for address in addresses))
+    return [message for message in found if message is not None and message.header.get("withdraws") is None]
+
+
+async def _fetch(client: Client, address: str, left: Left) -> Message | None:
+    try:
+        compact = str((await client.get(address))["message"])
+    except Problem as problem:
+        if problem.status != 404:
+            raise
+        left.out("gone meanwhile")
+        return None
+    return Message(address, await client.believe(compact))
 
 
 async def from_files(paths: Sequence[Path], kind: str, left: Left) -> AsyncIterator[Message]:

@@ -106,9 +106,9 @@ def plain_number(text: str, decimal: str, thousands: str) -> str | None:
     where the point groups thousands is a mistake, not 15."""
     mark, group = re.escape(decimal), re.escape(thousands)
     bare = text.replace("\u00a0", " ").strip()
-    if thousands and re.fullmatch(rf"[+-]?\d{{1,3}}({group}\d{{3}})+({mark}\d+)?", bare):
+    if thousands and re.fullmatch(rf"[+-]?[0-9]{{1,3}}({group}[0-9]{{3}})+({mark}[0-9]+)?", bare):
         bare = bare.replace(thousands, "")
-    found = re.fullmatch(rf"\+?(-?\d{{1,30}})({mark}(\d{{1,30}}))?", bare)
+    found = re.fullmatch(rf"\+?(-?[0-9]{{1,30}})({mark}([0-9]{{1,30}}))?", bare)
     if found is None:
         return None
     whole = found[1].lstrip("-").lstrip("0") or "0"

@@ -162,7 +162,8 @@ def _name(path: Path | None) -> str | None:
 
 def _names(headings: Any) -> str:
     """Some headings, each on no more than one line's part."""
-    cut = [heading if len(heading) <= HEADING else heading[: HEADING - 1] + "…" for heading in headings[:SHOWN]]
+    lines = [" ".join(heading.split()) for heading in headings[:SHOWN]]
+    cut = [line if len(line) <= HEADING else line[: HEADING - 1] + "…" for line in lines]
     return clean(", ".join(cut)) + (f" and {len(headings) - SHOWN} more" if len(headings) > SHOWN else "")
 
 
