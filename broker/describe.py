@@ -6,6 +6,7 @@ sentence is made from the schema, so that none can fall behind it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -303,4 +304,4 @@ class Teller:
 
 
 def _json(value: Any) -> str:
-    return value if isinstance(value, str) else {True: "true", False: "false", None: "null"}.get(value, str(value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -203,14 +203,16 @@ def _language() -> Language:
 def examined(name: str, octets: bytes, language: Language, tongue: str) -> Finding:
     """What this installation can say about a message without asking anybody."""
     from broker import clock, explain, show
-    from broker.errors import BrokerError
+    from broker.errors import BrokerError, Fault
 
+    faults: Sequence[Fault]
     try:
         payload = show.read_payload(octets)
     except BrokerError as error:
-        return Finding(name, "", [explain.explained(explain.told(one, tongue), {}, tongue) for one in error.faults])
+        faults = error.faults or (Fault("", error.code),)
+        return Finding(name, "", _explained((explain.told(one, tongue) for one in faults), {}, tongue))
     heading, schema = _heading(payload, tongue)
-    faults: Sequence[Fault] = language.check_header(payload)
+    faults = language.check_header(payload)
     warnings: Sequence[Fault] = ()
     said: dict[str, Any] = {}
     if not faults:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from broker import titles
+from broker import titles, words
 from broker.commands.speak import clean
 from broker.show.tree import Reader
 from broker.titles import mapping
@@ -19,7 +19,8 @@ Answer = Mapping[str, Any]
 def facts(answer: Answer, reader: Reader) -> Iterator[tuple[str, str]]:
     """(title, text): state, acceptance, completeness."""
     if answer.get("state") is not None:
-        yield reader.word("state"), clean(answer["state"])
+        state = clean(answer["state"])
+        yield reader.word("state"), words.VALUES[state].in_(reader.language) if state in words.VALUES else state
     if answer.get("accepted_at") is not None:
         yield reader.word("accepted"), clean(answer["accepted_at"])
     if answer.get("completeness") is not None:
@@ -60,5 +61,5 @@ def _links(answer: Answer, why: str, reader: Reader) -> Iterator[str]:
 
 
 def _editions(editions: Mapping[str, Any]) -> list[str]:
-    said = ", ".join(f"{clean(name)} {clean(edition)}" for name, edition in sorted(editions.items()))
+    said = "; ".join(f"{clean(name)} {clean(edition)}" for name, edition in sorted(editions.items()))
     return [said] if said else []

@@ -71,8 +71,12 @@ VALUES: Mapping[str, Said] = {
     "packages": Said("packages", "bultos"),
     "procedure": Said("procedure", "régimen"),
     "first-trade": Said("first trade", "primera operación"),
+    "current": Said("current", "vigente"),
+    "superseded": Said("superseded", "reemplazado"),
+    "withdrawn": Said("withdrawn", "retirado"),
+    "expired": Said("expired", "vencido"),
 }
-"""A word of an `enum` as people read it. What is missing is read as it stands: letters, numbers, TLP, media types."""
+"""A word of an `enum`, or a state at the hub, as people read it. What is missing is read as it stands: letters, numbers, TLP, media types."""
 
 PARTS: Mapping[str, Said] = {
     "awb": Said("Air waybill", "Guía aérea"),
