@@ -33,7 +33,7 @@ SAY = {
 
 def told(fault: Fault, language: str) -> dict[str, Any]:
     """A fault as a problem answer carries it, with what was found besides."""
-    detail = phrases.render(fault.rule, language, found=fault.found, allowed=fault.allowed, **fault.more)
+    detail = phrases.render(f"rule.{fault.rule}", language, found=fault.found, allowed=fault.allowed, **fault.more)
     said: dict[str, Any] = {"pointer": fault.pointer, "rule": fault.rule, "detail": detail}
     if fault.found is not None:
         said["found"] = fault.found

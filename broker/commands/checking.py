@@ -202,17 +202,17 @@ def _language() -> Language:
 
 def examined(name: str, octets: bytes, language: Language, tongue: str) -> Finding:
     """What this installation can say about a message without asking anybody."""
-    from broker import clock, explain, show
-    from broker.errors import BrokerError, Fault
+    from broker import clock, explain, phrases, show
+    from broker.errors import BrokerError
 
-    faults: Sequence[Fault]
     try:
         payload = show.read_payload(octets)
     except BrokerError as error:
-        faults = error.faults or (Fault("", error.code),)
-        return Finding(name, "", _explained((explain.told(one, tongue) for one in faults), {}, tongue))
+        unread = {"rule": error.code, "detail": phrases.render(f"title.{error.code}", tongue)}
+        told = [explain.told(one, tongue) for one in error.faults] or [unread]
+        return Finding(name, "", _explained(told, {}, tongue))
     heading, schema = _heading(payload, tongue)
-    faults = language.check_header(payload)
+    faults: Sequence[Fault] = language.check_header(payload)
     warnings: Sequence[Fault] = ()
     said: dict[str, Any] = {}
     if not faults:

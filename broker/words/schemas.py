@@ -76,7 +76,8 @@ VALUES: Mapping[str, Said] = {
     "withdrawn": Said("withdrawn", "retirado"),
     "expired": Said("expired", "vencido"),
 }
-"""A word of an `enum`, or a state at the hub, as people read it. What is missing is read as it stands: letters, numbers, TLP, media types."""
+"""A word of an `enum`, or a state at the hub, as people read it. What is missing is read as it stands:
+letters, numbers, TLP, media types."""
 
 PARTS: Mapping[str, Said] = {
     "awb": Said("Air waybill", "Guía aérea"),
