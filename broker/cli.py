@@ -14,8 +14,11 @@ import typer
 
 from broker.commands import failures, options
 
-MODULES = ("hub", "doctor", "registry", "keys", "messages", "receiving", "watching", "subscriptions", "operators")
-OWN_OCCASION = ("tables", "agent", "demo", "schema")
+MODULES = (
+    "hub", "doctor", "registry", "keys", "messages", "schema", "tables", "agent", "receiving", "watching", "subscriptions",
+    "operators",
+)  # fmt: skip
+OWN_OCCASION = ("demo",)
 """Added when they are there: a wheel may leave them out."""
 
 EPILOG = "Exit codes: 0 done; 1 refused; 2 usage or set-up; 3 the hub is unreachable. Every command takes --json."

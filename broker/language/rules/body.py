@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from broker.errors import Fault, quote
 from broker.language.identifiers import FORMATS
+from broker.language.plan import Seen
 from broker.language.rules.report import Report
 
 MODES_OF: Mapping[str, frozenset[str]] = {
@@ -28,23 +29,26 @@ HEADINGS = "headings"
 
 def locode_country(report: Report) -> Iterator[Fault]:
     """domain.md §6.2: a UN/LOCODE lies in the country stated beside it."""
-    yield from _lies_elsewhere(report, "locode", "locode-country")
+    for seen, country in _elsewhere(report, "locode"):
+        yield Fault(seen.pointer, "locode-country", quote(seen.value), more={"country": country})
 
 
 def subdivision_country(report: Report) -> Iterator[Fault]:
     """ISO 3166-2 §5.2: a subdivision's code begins with its country's."""
-    yield from _lies_elsewhere(report, "iso3166-2", "subdivision-country")
+    for seen, country in _elsewhere(report, "iso3166-2"):
+        yield Fault(seen.pointer, "subdivision-country", quote(seen.value), more={"country": country})
 
 
-def _lies_elsewhere(report: Report, form: str, rule: str) -> Iterator[Fault]:
-    """What is no such code at all is told by the format, and lies nowhere."""
+def _elsewhere(report: Report, form: str) -> Iterator[tuple[Seen, str]]:
+    """What lies in another country than the one stated beside it, with that one. What is no such code at all is told by
+    the format, and lies nowhere."""
     for seen in report.seen:
         if seen.mark.format != form or not isinstance(seen.holder, dict) or FORMATS[form].check(seen.value) is not None:
             continue
         country = FORMATS[form].country(seen.value)
         stated = report.sibling_format(seen, "iso3166-1-alpha-2")
         if country is not None and stated is not None and stated != country:
-            yield Fault(seen.pointer, rule, quote(seen.value), more={"country": stated})
+            yield seen, stated
 
 
 def country_of_another(report: Report) -> Iterator[Fault]:
