@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from broker import clock, jws, offline, strictjson
 from broker.door import FOR_THE_MOMENT, Door, Problem, Unreachable
-from broker.errors import SignatureRefused
+from broker.errors import Malformed, SignatureRefused
 from broker.statements import make_acknowledgement
 
 __all__ = ["Client", "Delivery", "Posted", "Problem", "Receipt", "Unreachable", "accept", "reject", "release", "sign"]
@@ -330,9 +330,13 @@ class Client:
         return await self._json("GET", "/v1/members")
 
     async def keys(self, *, fresh: bool = False) -> offline.Keys:
-        """The directory's keys, kept after the first call."""
+        """The directory's keys, kept after the first call. What comes damaged is no answer (Unreachable): nobody's good
+        message is disbelieved for it."""
         if fresh or not self._keys:
-            self._keys = offline.keys_of(await self.members())
+            try:
+                self._keys = offline.keys_of(await self.members())
+            except Malformed as error:
+                raise Unreachable(f"{self.url}: {error.detail}") from error
         return self._keys
 
     async def believe(self, compact: str) -> dict[str, Any]:

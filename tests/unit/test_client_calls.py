@@ -332,3 +332,11 @@ def test_the_address_of_rabbitmq_gets_member_and_token() -> None:
     for wrong in ("http://mq", "amqp://guest:guest@mq", "mq"):
         with pytest.raises(SetupRefused):
             with_login(wrong, "CL", "t")
+
+
+async def test_a_damaged_directory_makes_nobody_a_liar() -> None:
+    """Half an answer says nothing of a message: it is unreachable, to be asked again, and not "not believed"."""
+    hub = Hub(lambda request: httpx2.Response(200, json={"members": [{"id": "PE"}]}))
+    async with client_of(hub) as client:
+        with pytest.raises(Unreachable, match="directory"):
+            await client.believe(sign({"header": {}}, KEY))
