@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from adapters.tables.codes import folded
@@ -23,19 +25,24 @@ ID_MAX = 64
 DECIMAL_PLACES = Decimal("0.000001")
 """What a converted quantity is rounded to: the schemas allow six places."""
 NOT_FOR_IDS = re.compile(r"[^A-Za-z0-9._-]+")
+WITHHELD = object()
+"""In a value's place: it is known, and not passed on; the body's `not_given` says so."""
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
 class Composed:
-    """`payload` lacks its id if the row's number is not known yet (an id by digest): see `with_id`.
-
-    `feeds`: what each place was made of, in the mapping's order.
-    """
+    """`payload` lacks its id if the row's number is not known yet (an id by digest): see `with_id`."""
 
     payload: dict[str, Any]
     wrong: tuple[Wrong, ...]
-    feeds: tuple[Feed, ...]
+    fed: Sequence[tuple[Path, tuple[str, ...], bool]]
+    indexes: Mapping[Path, int]
+
+    @cached_property
+    def feeds(self) -> tuple[Feed, ...]:
+        """What each place was made of, in the mapping's order; looked for only when something is wrong."""
+        return tuple(Feed(place_of(path, self.indexes), columns, blank) for path, columns, blank in self.fed)
 
 
 def compose(mapping: TableMapping, row: Row, originator: str) -> Composed:
@@ -85,6 +92,7 @@ class _Composer:
         self.cells = Cells(mapping, row.cells)
         self.wrong: dict[tuple[tuple[str, ...], str, str], Wrong] = {}
         self.tree: dict[Any, Any] = {}
+        self.withheld: list[Path] = []
         self.fed: list[tuple[Path, tuple[str, ...], bool]] = []
 
     def bad(self, wrong: Wrong) -> None:
@@ -111,9 +119,12 @@ class _Composer:
         told = finished(self.tree, (), indexes)
         if self.mapping.id.columns:
             header = {"id": self._id(), **header}
+        if self.withheld:
+            said = told.setdefault("body", {}).setdefault("not_given", [])
+            fields = dict.fromkeys(place_of(path, indexes).removeprefix("/body") for path in self.withheld)
+            said.extend({"field": field, "why": "withheld"} for field in fields)
         payload = {"header": header | told.get("header", {}), "body": told.get("body", {})}
-        feeds = tuple(Feed(place_of(path, indexes), columns, blank) for path, columns, blank in self.fed)
-        return Composed(payload, tuple(self.wrong.values()), feeds)
+        return Composed(payload, tuple(self.wrong.values()), self.fed, indexes)
 
     def _require(self, condition: Condition) -> None:
         try:
@@ -173,6 +184,8 @@ class _Composer:
             self.fed.append((path, columns, not given))
             if given:
                 set_at(self.tree, path, value)
+            elif value is WITHHELD:
+                self.withheld.append(path)
 
     def _value(self, source: Source, columns: tuple[str, ...]) -> tuple[bool, Any]:
         """Whether there is a value, and which. Raises Bad."""
@@ -191,6 +204,8 @@ class _Composer:
                 text = ""
             elif source.unknown == "error":
                 raise Bad(Wrong(columns, text, "not-in-table", {"allowed": source.values.nearest(text)}))
+            elif source.withholds:
+                return False, WITHHELD
             elif source.unknown != "keep":
                 return True, source.unknown
         if not text:

@@ -77,7 +77,9 @@ def _about(mapping: TableMapping, journal: Journal, table: str) -> list[list[str
 
 def check(about: Mapping[str, str], path: Path, mapping: TableMapping) -> None:
     """Raises SetupRefused for a sheet of another mapping or version."""
-    if about.get("what") != WHAT or about.get("version") != VERSION or not {"journal", "table"} <= about.keys():
+    names = [about.get("journal"), about.get("table")]
+    plain = all(name and Path(name).name == name for name in names)  # beside the sheet, and nowhere else
+    if about.get("what") != WHAT or about.get("version") != VERSION or not plain:
         raise SetupRefused(detail=f"{path} has a sheet “{ABOUT_SHEET}”, but is no error sheet that this version reads.")
     if about.get("mapping") != mapping.name:
         raise SetupRefused(

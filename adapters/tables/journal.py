@@ -28,8 +28,8 @@ CREATE INDEX IF NOT EXISTS rows_digest ON rows (digest);
 CREATE TABLE IF NOT EXISTS corrections (row INTEGER PRIMARY KEY, digest TEXT NOT NULL, occurrence INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS corrections_digest ON corrections (digest, occurrence);
 CREATE TABLE IF NOT EXISTS messages (
-  hub TEXT NOT NULL, id TEXT NOT NULL, row INTEGER NOT NULL, payload TEXT NOT NULL, compact TEXT NOT NULL, receipt TEXT,
-  PRIMARY KEY (hub, id));
+  hub TEXT NOT NULL, address TEXT NOT NULL, row INTEGER NOT NULL, payload TEXT NOT NULL, compact TEXT NOT NULL, receipt TEXT,
+  PRIMARY KEY (hub, address));
 CREATE TABLE IF NOT EXISTS refused (n INTEGER PRIMARY KEY, row INTEGER NOT NULL, cells TEXT NOT NULL, faults TEXT NOT NULL);
 """
 VERSION = "1"
@@ -121,30 +121,32 @@ class Journal:
 
     # ── messages and receipts ──
 
-    def message(self, hub: str, id: str) -> Kept | None:
-        found = self._db.execute("SELECT payload, compact, receipt FROM messages WHERE hub = ? AND id = ?", (hub, id))
+    def message(self, hub: str, address: str) -> Kept | None:
+        found = self._db.execute(
+            "SELECT payload, compact, receipt FROM messages WHERE hub = ? AND address = ?", (hub, address)
+        )
         row = found.fetchone()
         return None if row is None else Kept(*row)
 
-    def keep_signed(self, hub: str, id: str, row: int, payload: str, compact: str) -> None:
+    def keep_signed(self, hub: str, address: str, row: int, payload: str, compact: str) -> None:
         """Before it is posted. What has its receipt is never replaced by this."""
         self._db.execute(
-            "INSERT INTO messages VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (hub, id) DO UPDATE SET row = excluded.row,"
+            "INSERT INTO messages VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (hub, address) DO UPDATE SET row = excluded.row,"
             " payload = excluded.payload, compact = excluded.compact WHERE receipt IS NULL",
-            (hub, id, row, payload, compact),
+            (hub, address, row, payload, compact),
         )
 
-    def keep_receipt(self, hub: str, id: str, payload: str, compact: str, receipt: str) -> None:
+    def keep_receipt(self, hub: str, address: str, payload: str, compact: str, receipt: str) -> None:
         """The octets that the receipt is about, and the receipt."""
         self._db.execute(
-            "UPDATE messages SET payload = ?, compact = ?, receipt = ? WHERE hub = ? AND id = ? AND receipt IS NULL",
-            (payload, compact, receipt, hub, id),
+            "UPDATE messages SET payload = ?, compact = ?, receipt = ? WHERE hub = ? AND address = ? AND receipt IS NULL",
+            (payload, compact, receipt, hub, address),
         )
 
     def receipts(self, hub: str) -> Iterator[tuple[str, str, str]]:
-        """(id, message, receipt) of everything that was accepted."""
+        """(address, message, receipt) of everything that was accepted."""
         yield from self._db.execute(
-            "SELECT id, compact, receipt FROM messages WHERE hub = ? AND receipt IS NOT NULL ORDER BY row", (hub,)
+            "SELECT address, compact, receipt FROM messages WHERE hub = ? AND receipt IS NOT NULL ORDER BY row", (hub,)
         )
 
     # ── what was refused ──

@@ -60,7 +60,6 @@ class Request:
     tongue: str = "en"
     journal: Path | None = None
     errors: Path | None = None
-    receipts: Path | None = None
 
 
 async def load(

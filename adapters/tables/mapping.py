@@ -79,6 +79,8 @@ class Source:
     constant: Constant = None
     values: Values | None = None
     unknown: str | bool | int = "error"
+    withholds: bool = False
+    """`unknown: withheld` where the list has no such code: the field is named in the body's `not_given`."""
     kind: Literal["text", "decimal", "integer"] = "text"
     times: Decimal | None = None
     has_default: bool = False

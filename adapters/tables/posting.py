@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ STOP = (401, 403)
 """Nobody's row is at fault when the hub does not know the key, or the member is suspended."""
 STOP_CODES = ("signing-time",)
 FOR_THE_MOMENT = (408, 429)
+AT_A_TIME = 8
+"""Messages that are fetched side by side, where a journal was lost."""
 
 
 class Work(NamedTuple):
@@ -37,6 +40,10 @@ class Work(NamedTuple):
     composed: Composed
     id: str
     octets: bytes
+
+    @property
+    def address(self) -> str:
+        return f"{self.composed.payload['header']['originator']}:{self.id}"
 
 
 class Answer(NamedTuple):
@@ -83,7 +90,7 @@ class Posting:
         posts: list[tuple[int, str]] = []
         for index, work in enumerate(batch):
             payload = hashlib.sha256(work.octets).hexdigest()
-            kept = journal.message(hub, work.id)
+            kept = journal.message(hub, work.address)
             if kept is not None and kept.payload == payload and kept.receipt is not None:
                 found[index] = Answer("repeated")
                 continue
@@ -91,27 +98,42 @@ class Posting:
                 compact = kept.compact
             else:
                 compact = sign(work.octets, key)
-                journal.keep_signed(hub, work.id, work.row.number, payload, compact)
+                journal.keep_signed(hub, work.address, work.row.number, payload, compact)
             posts.append((index, compact))
         journal.commit()
-        answers = iter(posts)
-        async for posted in self.client.post_many(compact for _, compact in posts):
-            index, _ = next(answers)
-            found[index] = await self._answer(batch[index], posted, journal)
+        posted = await self.client.post_batch(compact for _, compact in posts)
+        first = await self._first_octets(posted)
+        for (index, _), one in zip(posts, posted, strict=True):
+            found[index] = self._answer(batch[index], one, first, journal)
         journal.commit()
         return [found[index] for index in range(len(batch))]
 
-    async def _answer(self, work: Work, posted: Posted, journal: Journal) -> Answer:
+    async def _first_octets(self, posted: Sequence[Posted]) -> dict[str, str]:
+        """Address → message, for what was accepted earlier under another signature: its receipt is about those octets."""
+        wanted = [
+            one.receipt.message
+            for one in posted
+            if one.receipt is not None and one.receipt.digest != jws.digest(one.token)
+        ]
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), AT_A_TIME):
+            some = wanted[start : start + AT_A_TIME]
+            answers = await asyncio.gather(*(self.client.get(address) for address in some), return_exceptions=True)
+            for address, answer in zip(some, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                found[address] = str(answer["message"])
+        return found
+
+    def _answer(self, work: Work, posted: Posted, first: Mapping[str, str], journal: Journal) -> Answer:
         if posted.receipt is None:
             assert posted.problem is not None
             return _refused(posted.problem)
-        compact = posted.token
-        if posted.receipt.digest != jws.digest(compact):  # accepted earlier under another signature
-            compact = str((await self.client.get(posted.receipt.message))["message"])
-            if posted.receipt.digest != jws.digest(compact):
-                raise Unreachable(f"{posted.receipt.message}: the receipt is for other octets than the hub holds")
+        compact = first.get(posted.receipt.message, posted.token)
+        if posted.receipt.digest != jws.digest(compact):
+            raise Unreachable(f"{posted.receipt.message}: the receipt is for other octets than the hub holds")
         payload = hashlib.sha256(work.octets).hexdigest()
-        journal.keep_receipt(self.client.url, work.id, payload, compact, posted.receipt.compact)
+        journal.keep_receipt(self.client.url, work.address, payload, compact, posted.receipt.compact)
         return Answer("repeated" if posted.receipt.repeat else "accepted", (), posted.receipt.warnings)
 
 
@@ -130,14 +152,14 @@ def _still_good(compact: str, key: jws.PrivateKey) -> bool:
     return token.kid == jws.thumbprint(jws.public_jwk(key)) and (token.iat or 0) > time.time() - REUSE_SECONDS
 
 
-def write_receipts(journal: Path, hub: str, originator: str, folder: Path) -> int:
+def write_receipts(journal: Path, hub: str, folder: Path) -> int:
     """Every message that this journal has a receipt for, with it, as `tidewaiter submit --receipts` keeps them."""
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     with open_journal(journal, must_exist=True) as kept:
-        for id, compact, receipt in kept.receipts(hub.rstrip("/")):
+        for address, compact, receipt in kept.receipts(hub.rstrip("/")):
             for ending, token in ((".jws", compact), (".receipt.jws", receipt)):
-                path = folder / f"{originator}_{id}{ending}"
+                path = folder / f"{address.replace(':', '_')}{ending}"
                 if not path.exists():
                     with replacing(path) as temporary:
                         temporary.write_text(token + "\n", "ascii")

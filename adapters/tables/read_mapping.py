@@ -6,7 +6,6 @@ its kind where this installation has it: a pointer that leads nowhere is found h
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -31,8 +30,8 @@ from adapters.tables.mapping import (
     TableMapping,
     pointer,
 )  # fmt: skip
-from adapters.tables.rows import FORMATS
-from adapters.tables.table import Style, label
+from adapters.tables.read_style import read_style
+from adapters.tables.table import label
 from adapters.tables.words import Words
 from adapters.tables.yaml_tree import Items, Members, Node, Scalar, constant, read_yaml
 
@@ -50,12 +49,12 @@ TOP = (
     "ignore",
     "message",
 )
-TABLE = ("format", "encoding", "delimiter", "sheet", "header_row", "blank", "decimal", "thousands", "time_zone")
 SECTION = ("when", "each", "put")
 SOURCE = ("column", "text", "values", "codelist", "unknown", "as", "times", "default", "cut")
 CONDITION = ("given", "blank", "column", "is", "not", "matches", "say")
 SET_BY_LOADER = ("id", "kind", "version", "originator")
 TESTS: tuple[Literal["given", "blank", "is", "not", "matches"], ...] = ("given", "blank", "is", "not", "matches")
+WITHHELD, NOT_GIVEN = "withheld", "not_given"
 KINDS = ("text", "decimal", "integer")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 PREFIX = re.compile(r"[A-Za-z0-9._-]{0,32}")
@@ -78,6 +77,7 @@ class _Reader(Words):
         self.tables: dict[str, Values] = {}
         self.parts: dict[str, Parts] = {}
         self.zone: Any = None
+        self.withholds = False  # has the body a member `not_given`?
 
     def ref(self, name: str, line: int, *, item: bool = False) -> Ref:
         """A column by name, `name.part`, or within `each` the item."""
@@ -115,11 +115,13 @@ class _Reader(Words):
         name = self.word(top["name"], "name")
         if not NAME.fullmatch(name):
             raise self.no(top["name"], "name: small letters, digits and hyphens, at most 40.")
-        style = self.style(top.get("table"))
+        style, self.zone = read_style(self, top.get("table"))
         self.columns(top.get("columns"))
         self.value_tables(top.get("values"))
         self.all_parts(top.get("parts"))
         kind, version = self.word(top["kind"], "kind"), self.word(top["version"], "version")
+        body = schemas.body_schema(kind, version)
+        self.withholds = body is not None and NOT_GIVEN in (schemas.members_at(body, ()) or ())
         require = self.conditions(top.get("require"), say=True)
         ignore = self.conditions(top.get("ignore"), say=False)
         id_rule = self.id_rule(top["id"])
@@ -128,44 +130,6 @@ class _Reader(Words):
             self.file, name, kind, version, self.word(top["originator"], "originator") if "originator" in top else None,
             style, self.zone, self.headings, self.parts, id_rule, require, ignore, sections,
         )  # fmt: skip
-
-    def style(self, node: Node | None) -> Style:
-        if node is None:
-            return Style()
-        given = self.members(node, TABLE, "table").members
-        made: dict[str, Any] = {}
-        for key in ("encoding", "sheet", "decimal", "thousands"):
-            if key in given:
-                made[key] = self.word(given[key], key)
-        if "format" in given:
-            made["format"] = self.one_of(given["format"], FORMATS, "format")
-        if "delimiter" in given:
-            text = self.word(given["delimiter"], "delimiter")
-            made["delimiter"] = "\t" if text in ("tab", "\\t") else text
-            if len(made["delimiter"]) != 1:
-                raise self.no(given["delimiter"], "delimiter is a single character, or tab.")
-        if "header_row" in given:
-            text = self.word(given["header_row"], "header_row")
-            if not re.fullmatch(r"[1-9][0-9]{0,4}", text):
-                raise self.no(given["header_row"], "header_row is the number of a row, from 1.")
-            made["header_row"] = int(text)
-        if "blank" in given:
-            made["blank"] = frozenset(folded(word) for word in self.words(given["blank"], "blank"))
-        try:
-            codecs.lookup(made.get("encoding", "utf-8"))
-        except LookupError:
-            raise self.no(
-                given["encoding"], f"“{made['encoding']}” is no encoding; utf-8 or cp1252 would be."
-            ) from None
-        decimal, thousands = made.get("decimal", "."), made.get("thousands", "")
-        if len(decimal) != 1 or len(thousands) > 1 or decimal == thousands or decimal.isdigit():
-            raise self.no(node, "decimal and thousands are one character each, and not the same.")
-        if "time_zone" in given:
-            try:
-                self.zone = dates.read_zone(self.word(given["time_zone"], "time_zone"))
-            except dates.FormatRefused as error:
-                raise self.no(given["time_zone"], f"time_zone “{self.word(given['time_zone'], '')}” {error}.") from None
-        return Style(**made)
 
     def columns(self, node: Node | None) -> None:
         for name, member in self.members(node, None, "columns").members.items() if node is not None else ():
@@ -386,7 +350,14 @@ class _Reader(Words):
         if found is None:
             raise self.no(given["unknown"], "unknown goes with values or codelist.")
         policy = constant(given["unknown"])
-        if policy not in ("error", "skip", "keep") and policy not in set(found.codes.values()):
+        if (
+            policy == WITHHELD
+            and policy not in set(found.codes.values())
+            and made["steps"][0] == "body"
+            and self.withholds
+        ):
+            made["withholds"] = True
+        elif policy not in ("error", "skip", "keep") and policy not in set(found.codes.values()):
             raise self.no(
                 given["unknown"], f"unknown is error, skip, keep, or a code of this table, and not “{policy}”."
             )

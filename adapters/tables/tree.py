@@ -5,6 +5,8 @@ And the way back: from a place in the finished payload to the columns that feed 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from adapters.tables.mapping import Step, Steps, pointer
@@ -21,6 +23,7 @@ class Feed(NamedTuple):
     blank: bool
 
 
+@lru_cache(4096)
 def path_of(steps: Steps, piece: int) -> Path:
     """`piece` belongs to the last number."""
     last = max((index for index, step in enumerate(steps) if isinstance(step, int)), default=-1)
@@ -52,7 +55,7 @@ def finished(tree: Any, path: Path, indexes: dict[Path, int]) -> Any:
     return {name: finished(member, (*path, name), indexes) for name, member in tree.items()}
 
 
-def place_of(path: Path, indexes: dict[Path, int]) -> str:
+def place_of(path: Path, indexes: Mapping[Path, int]) -> str:
     """The pointer of a path in the finished payload; what is in an item that is not there points to the array."""
     steps: list[Step] = []
     for length, step in enumerate(path, 1):

@@ -70,6 +70,7 @@ def _sheet(path: Path, book: Any, style: Style) -> Table:
     if wanted is not None and wanted not in book.sheetnames:
         raise TableRefused(detail=f"{path} has no sheet “{wanted}”; it has: {', '.join(book.sheetnames)}.")
     sheet = book[wanted or book.sheetnames[0]]
+    total = sheet.max_row
     sheet.reset_dimensions()  # programs write them wrong; openpyxl would believe them
     rows = _values(path, sheet)
     headings: list[str] = []
@@ -80,9 +81,9 @@ def _sheet(path: Path, book: Any, style: Style) -> Table:
     check_headings(path, headings)
     if about is not None:
         titles = titles_of(headings[OUR_COLUMNS:])
-        return Table(_error_rows(rows, tuple(titles), style), titles, about=about, fixed=False)
+        return Table(_error_rows(rows, tuple(titles), style), titles, total, about=about, fixed=False)
     titles = titles_of(headings)
-    return Table(_xlsx_rows(rows, tuple(titles), style, header_row), titles)
+    return Table(_xlsx_rows(rows, tuple(titles), style, header_row), titles, total)
 
 
 def _values(path: Path, sheet: Any) -> Iterator[Sequence[object]]:

@@ -70,13 +70,13 @@ def load(
     loading = _tables("load")
     read = _tables("read_mapping").read_mapping(mapping)
     originator = _originator(read, mapping, member)
-    asked = loading.Request(read, file, originator, language(), journal, _errors_path(errors, file), receipts)
+    asked = loading.Request(read, file, originator, language(), journal, _errors_path(errors, file))
     summary = loading.Summary()
     try:
         with ExitStack() as stack:
             options.run(_load(loading, asked, summary, stack, dry_run, url, member, key))
         if receipts is not None and not dry_run:
-            _tables("posting").write_receipts(summary.journal, options.given(url, "url"), originator, receipts)
+            _tables("posting").write_receipts(summary.journal, options.given(url, "url"), receipts)
     except BaseException:
         if summary.rows:
             _tell(summary, dry_run, as_json)  # what is certain, before the error is told

@@ -66,10 +66,10 @@ class Office:
             return int((await c.execute(sql("SELECT count(*) FROM messages WHERE originator = 'CL'"))).scalar_one())
 
     def journal(self, name: str = "t.csv", mapping: str = "nacional") -> list[tuple[str, str, str]]:
-        """(id, message, receipt) as the journal has them."""
+        """(address, message, receipt) as the journal has them."""
         db = sqlite3.connect(self.folder / f"{name}.{mapping}.journal")
         try:
-            return db.execute("SELECT id, compact, receipt FROM messages WHERE receipt IS NOT NULL").fetchall()
+            return db.execute("SELECT address, compact, receipt FROM messages WHERE receipt IS NOT NULL").fetchall()
         finally:
             db.close()
 

@@ -131,6 +131,20 @@ def test_what_a_word_stands_for(cell: str, policy: str, value: str | None, tmp_p
     assert body(mapping, m=cell) == ({} if value is None else {"transport": {"mode": value}})
 
 
+def test_what_is_withheld_is_said_to_be(tmp_path: Path) -> None:
+    """Where the code list has no such code, the body's `not_given` names the field; and the message is valid."""
+    mapping = mapping_of(tmp_path, """\
+  - put: {/body/place/country: CL, /body/place/type: {column: T, codelist: place-types, unknown: withheld}}
+  - put: {/body/detection/0: {column: D, codelist: detection, unknown: withheld}}
+""")  # fmt: skip
+
+    assert body(mapping, t="our secret hangar", d="our source") == {
+        "place": {"country": "CL"},
+        "not_given": [{"field": "/place/type", "why": "withheld"}, {"field": "/detection", "why": "withheld"}],
+    }
+    assert body(mapping, t="Airport", d="K9") == {"place": {"country": "CL", "type": "airport"}, "detection": ["dog"]}
+
+
 def test_an_unknown_word_is_told_with_what_was_probably_meant(tmp_path: Path) -> None:
     mapping = mapping_of(
         tmp_path, "  - put: {/body/place/country: {column: C, values: {China - Hong Kong: HK, Viet Nam: VN}}}\n"

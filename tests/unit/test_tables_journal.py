@@ -83,19 +83,20 @@ async def test_equal_rows_that_move_keep_their_ids(tmp_path: Path) -> None:
     assert len(set(after)) == 10
 
 
-async def test_a_corrected_row_gets_the_id_it_has_in_a_corrected_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [tables.write_csv, tables.write_xlsx, tables.write_json])
+async def test_a_corrected_row_gets_the_id_it_has_in_a_corrected_table(write: Any, tmp_path: Path) -> None:
     """Row 3 becomes equal to row 4 by its correction. Whether the sheet or the corrected table is loaded, or both, in
     either order and twice: the same ids, so no event is doubled and none swallowed."""
     made = [changed(GOOD), changed(GOOD, país="Varios"), changed(GOOD), changed(GOOD, nota="other")]
-    path = tables.write_csv(tmp_path / "t.csv", made)
+    path = write(tmp_path / f"t.{write.__name__[6:]}", made)
     first, summary = await ids_of(path)
     assert (summary.accepted, summary.refused, summary.errors) == (3, 1, tmp_path / "t.errors.xlsx")
     assert summary.errors is not None
-    correct(summary.errors, 3, "País", "Chile")
+    correct(summary.errors, 2 if path.suffix == ".json" else 3, "País", "Chile")
     from_sheet, summary = await ids_of(summary.errors)
     again, _ = await ids_of(tmp_path / "t.errors.xlsx")
     assert (summary.rows, summary.refused) == (1, 0)
-    in_place, _ = await ids_of(tables.write_csv(path, [made[0], changed(GOOD), *made[2:]]))
+    in_place, _ = await ids_of(write(path, [made[0], changed(GOOD), *made[2:]]))
     once_more, _ = await ids_of(tmp_path / "t.errors.xlsx")
 
     assert from_sheet == again == [f"{first[0]}-3"]
@@ -161,6 +162,12 @@ async def test_an_error_sheet_that_does_not_belong_is_refused(tmp_path: Path) ->
     with pytest.raises(SetupRefused, match="of the mapping “nacional”, not “other”"):
         await load(Request(other, summary.errors, "CL"), Accepting(), Summary())
     book = openpyxl.load_workbook(summary.errors)
+    pairs = {str(key.value): value for key, value in book["tidewaiter"].iter_rows(max_col=2, max_row=5)}
+    pairs["journal"].value = "../elsewhere"
+    book.save(tmp_path / "crafted.xlsx")
+    with pytest.raises(SetupRefused, match="is no error sheet"):
+        await ids_of(tmp_path / "crafted.xlsx")
+    pairs["journal"].value = summary.journal.name
     book.worksheets[0].cell(2, 1).value = "seven"
     book.save(summary.errors)
     assert dict((await ids_of(summary.errors))[1].rules) == {"another-row": 1, "not-in-table": 1}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.tables import read_mapping as reading
+from adapters.tables import read_style
 from adapters.tables.patterns import MAX_CHARACTERS, PatternRefused, TooLong, read_pattern
 from adapters.tables.read_mapping import read_mapping
 from adapters.tables.yaml_tree import MappingRefused
@@ -80,6 +81,7 @@ REFUSALS = {
     "an id of two kinds": (with_line("columns: [No]", "columns: [No], digest: row"), 5, "made of columns, or of a digest"),
     "a number that is none": (with_line("{column: Date}", "{column: D, as: decimal, times: -1}"), 8, "above zero"),
     "an encoding that is none": (with_line("{time_zone: UTC}", "{encoding: klingon}"), 4, "is no encoding"),
+    "an encoding that is none of text": (with_line("{time_zone: UTC}", "{encoding: rot13}"), 4, "is no encoding"),
     "a text without a gap": (with_line("{column: Date}", "{text: nothing}"), 8, "has no gap"),
     "a text with a bracket too many": (with_line("{column: Date}", '{text: "{A}]"}'), 8, "does not fit at character 4"),
 }  # fmt: skip
@@ -126,7 +128,7 @@ def test_the_shipped_mappings_are_read_and_hold_no_rows() -> None:
 def test_the_page_has_every_key_of_the_language() -> None:
     """docs/tables.md explains each key, with an example of its own."""
     page = DOCS.read_text("utf-8")
-    keys = {*reading.TOP, *reading.TABLE, *reading.SECTION, *reading.SOURCE, *reading.CONDITION, "constant", "prefix", "digest",
+    keys = {*reading.TOP, *read_style.TABLE, *reading.SECTION, *reading.SOURCE, *reading.CONDITION, "constant", "prefix", "digest",
             "heading", "nth", "pattern", "formats", "language", "split", "item"}  # fmt: skip
 
     assert {key for key in keys if f"`{key}`" not in page and f"`{key}:" not in page} == set()
