@@ -10,8 +10,11 @@ pass, never the reverse: a keyword that it does not know must be equal.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from broker.errors import SetupRefused
 
 Schema = Mapping[str, Any]
 
@@ -21,11 +24,26 @@ IGNORED = frozenset({"$schema", "$id", "$defs", "$comment", "title", "descriptio
 COMPARED = frozenset(
     {"$ref", "properties", "items", "required", "enum", "allOf", "type", "const", *WIDER_IF_LESS, *WIDER_IF_MORE}
 )
+BY_NAME = frozenset({"properties", "patternProperties", "dependentSchemas", "dependentRequired"})
+"""Keywords whose members are names, not keywords: a member called `title` is no title."""
+VALUES = frozenset({"const", "enum", "default"})
+"""Keywords that hold a value, not a schema."""
+ELSEWHERE = ('"$dynamicRef"', '"$anchor"', '"$dynamicAnchor"')
+"""What makes a reference mean something else than the part of its name."""
+MAX_DEPTH = 64
+"""Subschemas within subschemas; ours have nine."""
+PART = "#/$defs/"
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
-    """What of `old` would break under `new`, in sentences with a pointer; empty if the minor rule holds."""
-    return list(_breaks(_Whole(old), _Whole(new), old, new, "", frozenset()))
+    """What of `old` would break under `new`, in sentences with a pointer; empty if the minor rule holds.
+
+    Raises SetupRefused for a reference that leads in a circle or to no part of its own file.
+    """
+    texts = [_text({key: value for key, value in schema.items() if key != "$id"}) for schema in (old, new)]
+    if texts[0] != texts[1] and any(word in text for text in texts for word in ('"$id"', *ELSEWHERE)):
+        return ["/: references that move cannot be compared"]
+    return list(_breaks(_Whole(old), _Whole(new), old, new, ""))
 
 
 class _Whole:
@@ -35,45 +53,79 @@ class _Whole:
         self.defs: Schema = root.get("$defs", {})
 
     def resolved(self, schema: Schema) -> Schema:
-        """With what it refers to; its own keywords come first."""
+        """With what it refers to. Where both say the same keyword, both hold: the part becomes a condition."""
+        reached: set[str] = set()
         while "$ref" in schema:
-            part = self.defs[str(schema["$ref"]).removeprefix("#/$defs/")]
-            schema = {**part, **{key: value for key, value in schema.items() if key != "$ref"}}
+            reference = str(schema["$ref"])
+            part = self.defs.get(reference.removeprefix(PART)) if reference.startswith(PART) else None
+            if not isinstance(part, Mapping) or reference in reached:
+                raise SetupRefused(detail=f"$ref {reference} leads in a circle or to no part of its file")
+            reached.add(reference)
+            own = {key: value for key, value in schema.items() if key != "$ref"}
+            both = (part.keys() & own.keys()) - IGNORED
+            schema = {**own, "allOf": [*own.get("allOf", ()), part]} if both else {**part, **own}
         return schema
 
-    def plain(self, value: Any) -> Any:
-        """Without references and titles, for a comparison by value."""
-        if isinstance(value, Mapping):
-            return {key: self.plain(item) for key, item in self.resolved(value).items() if key not in IGNORED}
-        return [self.plain(item) for item in value] if isinstance(value, list) else value
+    def plain(self, value: Any, depth: int = 0) -> Any:
+        """A subschema without references and titles, for a comparison by value."""
+        if depth > MAX_DEPTH:
+            raise SetupRefused(detail="a schema is nested without end")
+        if isinstance(value, list):
+            return [self.plain(item, depth + 1) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        made: dict[str, Any] = {}
+        for key, item in self.resolved(value).items():
+            if key in VALUES:
+                made[key] = item
+            elif key in BY_NAME and isinstance(item, Mapping):
+                made[key] = {name: self.plain(sub, depth + 1) for name, sub in item.items()}
+            elif key not in IGNORED:
+                made[key] = self.plain(item, depth + 1)
+        return made
 
 
-def _breaks(
-    was: _Whole, now: _Whole, old: Schema, new: Schema, at: str, refs: frozenset[tuple[str, str]]
-) -> Iterator[str]:
-    pair = (str(old.get("$ref")), str(new.get("$ref")))
-    if pair in refs and pair != ("None", "None"):
-        return  # a part compared above already
-    refs |= {pair}
-    old, new = was.resolved(old), now.resolved(new)
+def _text(value: Any) -> str:
+    """One text for one JSON value: `1` and `true` are two, whatever Python says."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _breaks(was: _Whole, now: _Whole, old: Any, new: Any, at: str) -> Iterator[str]:
     here = at or "/"
+    if at.count("/") > MAX_DEPTH:
+        raise SetupRefused(detail="a schema is nested without end")
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        if _text(was.plain(old)) != _text(now.plain(new)):
+            yield f"{here}: differs"
+        return
+    old, new = was.resolved(old), now.resolved(new)
     yield from _limits(old, new, here)
+    yield from _members(was, now, old, new, at)
+    if "items" in new and "items" in old:
+        yield from _breaks(was, now, old["items"], new["items"], f"{at}/*")
+    elif "items" in new or "items" in old:
+        yield f"{here}: items were {'free' if 'items' in new else 'not free'}"
+    yield from _conditions(was, now, old, new, here)
+    for keyword in sorted((old.keys() | new.keys()) - IGNORED - COMPARED):
+        before, after = ({keyword: schema[keyword]} if keyword in schema else {} for schema in (old, new))
+        if _text(was.plain(before)) != _text(now.plain(after)):
+            yield f"{here}: {keyword} differs"
+
+
+def _members(was: _Whole, now: _Whole, old: Schema, new: Schema, at: str) -> Iterator[str]:
+    here = at or "/"
     for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
         yield f"{here}: {name} was not required"
     members: Schema = new.get("properties", {})
-    for name, before in old.get("properties", {}).items():
+    known: Schema = old.get("properties", {})
+    for name, before in known.items():
         if name in members:
-            yield from _breaks(was, now, before, members[name], f"{at}/{name}", refs)
+            yield from _breaks(was, now, before, members[name], f"{at}/{name}")
         else:
             yield f"{here}: {name} is gone"
-    if "items" in new and "items" in old:
-        yield from _breaks(was, now, old["items"], new["items"], f"{at}/*", refs)
-    elif "items" in new:
-        yield f"{here}: items were free"
-    yield from _conditions(was, now, old, new, here)
-    for keyword in sorted((old.keys() | new.keys()) - IGNORED - COMPARED):
-        if was.plain(old.get(keyword)) != now.plain(new.get(keyword)):
-            yield f"{here}: {keyword} differs"
+    if old.get("additionalProperties") is not False or "patternProperties" in old:
+        for name in sorted(members.keys() - known.keys()):
+            yield f"{here}: {name} was free"
 
 
 def _limits(old: Schema, new: Schema, here: str) -> Iterator[str]:
@@ -86,14 +138,24 @@ def _limits(old: Schema, new: Schema, here: str) -> Iterator[str]:
     for keyword in WIDER_IF_MORE:
         if keyword in new and (keyword not in old or new[keyword] < old[keyword]):
             yield f"{here}: {keyword} was {old.get(keyword, 'absent')}"
-    allowed = [schema.get("enum", [schema["const"]] if "const" in schema else None) for schema in (old, new)]
-    if allowed[1] is not None and (allowed[0] is None or any(value not in allowed[1] for value in allowed[0])):
+    before, after = _allowed(old), _allowed(new)
+    if after is not None and (before is None or not before <= after):
         yield f"{here}: other values were allowed"
 
 
+def _allowed(schema: Schema) -> set[str] | None:
+    """The values that enum and const leave, as texts; None if neither is there."""
+    said = [{_text(value) for value in schema["enum"]}] if "enum" in schema else []
+    said += [{_text(schema["const"])}] if "const" in schema else []
+    return set.intersection(*said) if said else None
+
+
 def _conditions(was: _Whole, now: _Whole, old: Schema, new: Schema, here: str) -> Iterator[str]:
-    """A condition more is a demand more; one less is none."""
-    before = [was.plain(one) for one in old.get("allOf", ())]
-    for one in new.get("allOf", ()):
-        if now.plain(one) not in before:
-            yield f"{here}: a condition is new, or another"
+    """A condition more is a demand more; one less is none, unless it said what something means."""
+    before, after = (
+        [_text(schema.plain(one)) for one in said.get("allOf", ())] for schema, said in ((was, old), (now, new))
+    )
+    if set(after) - set(before):
+        yield f"{here}: a condition is new, or another"
+    if any('"x-' in one for one in set(before) - set(after)):
+        yield f"{here}: a condition that says what something means is gone"
