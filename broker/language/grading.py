@@ -60,7 +60,7 @@ class Derived:
 
 
 def convert(grading: Mapping[str, str], scheme: str) -> Derived:
-    """`grading` (of a checked header) read in another scheme. Raises KeyError for a scheme that nobody knows."""
+    """`grading` (of a checked header) read in another scheme. Raises KeyError for a scheme or grade that nobody knows."""
     source, same_source = _converted(SOURCE, grading["scheme"], grading["source"], scheme)
     information, same_information = _converted(INFORMATION, grading["scheme"], grading["information"], scheme)
     return Derived(scheme, source, information, grading["scheme"], same_source and same_information)
