@@ -90,7 +90,7 @@ def _value(column: Column[Any], number: int) -> Any:
     if isinstance(kind, LargeBinary):
         return number.to_bytes(32)
     length = getattr(kind, "length", None) or 40
-    return f"{number:04}{column.table.name}.{column.name}"[:length] if length > 4 else str(number)
+    return f"{number:04}{column.table.name}.{column.name}"[:length] if length > 4 else str(number)[-length:]
 
 
 async def rows_of(c: AsyncConnection, known: MetaData) -> dict[str, list[tuple[Any, ...]]]:

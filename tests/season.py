@@ -376,6 +376,7 @@ def _next_version(season: _Season, target: Payload) -> Payload:
     body["remarks"] = f"Versión corregida, {rng.randint(1, 9999)}."
     if rng.random() < 0.5:
         body["route"] = _route(rng, rng.choice(CUSTOMS))
+        body.pop("not_given", None)
     if rng.random() < 0.5:
         header["handling"] = _handling(season, header["originator"], header["status"])
     return {"header": header, "body": body}

@@ -113,8 +113,6 @@ SHAPE: list[tuple[str, Change, str]] = [
      "/header/withdraws"),
     ("release-missing", handling(release=None), "/header/handling/release"),
     ("release-of-withdrawal", header(withdraws="CL:0"), "/header/handling/release"),
-    ("refers-to-itself", header(supersedes="CL:1"), "/header/supersedes"),
-    ("refers-to-itself", both(header(withdraws="CL:1"), handling(release=None)), "/header/withdraws"),
     ("refers-to-itself", header(in_reply_to="CL:1"), "/header/in_reply_to"),
     ("refers-to-itself", header(references=["PE:1", "CL:1"]), "/header/references/1"),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from broker import schemafiles
 from tests import rasff
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -120,7 +121,10 @@ def test_addresses(alerts: list[tuple[rasff.Payload, rasff.Expected]]) -> None:
 @pytest.mark.parametrize("name", ["envelope", "messages/alert"])
 def test_payloads_are_valid(name: str, alerts: list[tuple[rasff.Payload, rasff.Expected]]) -> None:
     """Every row makes a valid envelope and a valid alert."""
-    schema = jsonschema_rs.validator_for(json.loads((SCHEMAS / f"{name}/1.0.json").read_text()), offline=True)
+    schema = jsonschema_rs.validator_for(
+        schemafiles.bundled(name, json.loads((SCHEMAS / f"{name}/1.0.json").read_text()), schemafiles.parts(SCHEMAS)),
+        offline=True,
+    )
     values = [payload if name == "envelope" else payload["body"] for payload, _ in alerts]
 
     assert [str(fault) for value in values for fault in schema.iter_errors(value)] == []

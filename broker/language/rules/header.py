@@ -32,11 +32,10 @@ def release_unwanted(header: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def to_itself(header: Mapping[str, Any]) -> Iterator[Fault]:
-    """A message neither corrects, nor answers, nor quotes itself."""
+    """A message neither answers nor quotes itself. That it corrects itself is for the ledger to refuse: no such version."""
     own = f"{header['originator']}:{header['id']}"
-    for name in ("supersedes", "withdraws", "in_reply_to"):
-        if header.get(name) == own:
-            yield Fault(f"/header/{name}", "refers-to-itself", own)
+    if header.get("in_reply_to") == own:
+        yield Fault("/header/in_reply_to", "refers-to-itself", own)
     for index, address in enumerate(header.get("references") or ()):
         if address == own:
             yield Fault(f"/header/references/{index}", "refers-to-itself", own)
