@@ -22,9 +22,8 @@ from broker.envelope import Envelope
 from broker.errors import BrokerError, ChainWithdrawn, Conflict, Fault, Invalid, NotLatest, ReleaseRefused
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger_deliveries
-from broker.ledger import lapses, touch
+from broker.ledger import head, lapses, touch
 from broker.ledger import messages as ledger_messages
-from broker.ledger.core import lock_head
 from broker.ledger.messages import Known
 from broker.members import Registry
 
@@ -161,9 +160,9 @@ class Batch:
 
     @staticmethod
     async def begin(c: AsyncConnection, hub: Hub, items: Sequence[Prepared]) -> Batch:
-        """Take the locks in their order (registry before head) and load what the items speak of."""
-        registry = await hub.registry(c)
-        position = await lock_head(c)
+        """Take the head lock (`accepting` has taken the registry's) and load what the items speak of."""
+        position, version = await head.lock(c)
+        registry = await hub.registry(c, version)
         wanted = [address for item in items for address in addresses_in(item.envelope)]
         return Batch(c, hub, registry, hub.now(), position, await ledger_messages.known(c, wanted))
 

@@ -96,10 +96,11 @@ class Hub:
         secret = str(self.key.as_dict(private=True)["d"])
         return hashlib.sha256(f"tidewaiter {purpose}\0{secret}".encode()).digest()
 
-    async def registry(self, c: AsyncConnection) -> Registry:
-        """The registry as it is inside this transaction; loaded anew only if its version rose."""
+    async def registry(self, c: AsyncConnection, version: int | None = None) -> Registry:
+        """The registry as it is inside this transaction; loaded anew only if its version rose. `version`: of whoever has
+        just read it."""
         cached = self._registry
-        if cached is None or cached.version != await ledger_registry.version(c):
+        if cached is None or cached.version != (version or await ledger_registry.version(c)):
             cached = await ledger_registry.load(c)
             if self._registry is None or self._registry.version < cached.version:
                 self._registry = cached
