@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo run demo-real test torture-short torture bench lint unit lock clean
+.PHONY: help demo run demo-real test acceptance torture-short torture bench lint unit lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,8 +16,12 @@ run: .venv/hub ## the same, and the hub stays for you to try things on
 demo-real: .venv/dev ## 8,413 real alerts through HTTP to the recipients that their lists name (minutes)
 	@$(BIN)/python -m tests.acceptance.demo_real
 
-test: .venv/dev lint ## everything that proves the project (under 5 minutes)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/guarantees/test_01_torture.py
+test: .venv/dev lint ## the promises, the contracts, the units, and every fault once (under 5 minutes)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not long" --ignore tests/guarantees/test_01_torture.py
+	@$(BIN)/python -m pytest -q tests/guarantees/test_01_torture.py
+
+acceptance: .venv/dev ## what takes its time: deployments, the release before, other libraries, many kills (minutes)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m long
 
 torture-short: .venv/dev ## every fault once, alone on the machine (two minutes)
 	@$(BIN)/python -m pytest -q -s tests/guarantees/test_01_torture.py
@@ -34,7 +38,7 @@ lint: .venv/dev ## style, types, import contracts
 	@$(BIN)/lint-imports --no-logo | tail -n 2
 
 unit: .venv/dev ## the tests that need no other process (under a minute)
-	@$(BIN)/python -m pytest -q tests/unit
+	@$(BIN)/python -m pytest -q -m "not long" tests/unit
 
 lock: .venv/dev ## write the lock files anew (hashes, no addresses)
 	$(BIN)/python -m pip install --quiet uv

@@ -34,6 +34,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         output["engines"] = sorted(_said)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "acceptance" in item.path.parts:
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
     _said.update(getattr(node, "workeroutput", {}).get("engines", []))

@@ -20,6 +20,8 @@ from tests.faults import Process, Proxy, process, proxy
 from tests.region import MovableClock, Region, address_of, to
 from tests.unit.test_cli_end_to_end import COMMAND, Place, addressed_to_cl, place_in
 
+pytestmark = pytest.mark.long
+
 
 @asynccontextmanager
 async def served(home: Path) -> AsyncIterator[tuple[Region, Proxy]]:

@@ -33,6 +33,8 @@ from tests.region import MovableClock, Region, to
 from tests.roles import HubDatabase
 from tests.wire import amqp_queue, hub_process, initialise, settings
 
+pytestmark = pytest.mark.long
+
 LEDGER = ["ledger", "rights", "migrations", "clock", "durability", "hub key"]
 WIRE = ["RabbitMQ", "management", "version", "wire rights", "queues", "alarms", "back end", "relays", "parked queues"]
 ALL = [

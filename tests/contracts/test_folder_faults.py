@@ -25,6 +25,8 @@ from broker.errors import BrokerError
 from tests.folders import Died, Frail, Team, under_way
 from tests.region import Region, to
 
+pytestmark = pytest.mark.long
+
 QUEUES = ("alerts", "everything")
 
 

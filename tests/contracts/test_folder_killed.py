@@ -21,6 +21,8 @@ from tests.faults import Process, process
 from tests.folders import under_way
 from tests.unit.test_cli_end_to_end import COMMAND, EXAMPLES, Place, addressed_to_cl
 
+pytestmark = pytest.mark.long
+
 MESSAGES = 60
 KILLS = 12
 LEASE_SECONDS = 3

@@ -22,6 +22,8 @@ from tests.growth.measure import world
 from tests.growth.operations import OPERATIONS, Operation
 from tests.growth.plans import watching
 
+pytestmark = pytest.mark.long
+
 MESSAGES = 20_000
 
 HOT = {

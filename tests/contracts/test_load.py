@@ -26,6 +26,8 @@ from broker.offline import verify_receipt
 from tests import tables
 from tests.faults import process, proxy
 
+pytestmark = pytest.mark.long
+
 COMMAND = (sys.executable, "-m", "broker.cli")
 ROWS = 240
 SEED = 20

@@ -13,6 +13,8 @@ from broker.config import Config
 from broker.rabbit.private_node import free_port
 from tests.region import MovableClock, Region, to
 
+pytestmark = pytest.mark.long
+
 H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA\r\n"
 """As the JDK's HttpClient and curl --http2 offer it, unasked (RFC 7540 §3.2; RFC 9113 has dropped it)."""
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"

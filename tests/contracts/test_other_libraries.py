@@ -30,6 +30,8 @@ from tests.engines import Rabbit, auth_url, private_rabbit
 from tests.region import Region, to, wired_region
 from tests.wire import amqp_queue, consumer, published, queue_row, receive, states, until
 
+pytestmark = pytest.mark.long
+
 TYPES = dict.fromkeys(("tw-delivery", "tw-address", "tw-rule", "tw-status", "tw-duties"), "string") | {
     "tw-sequence": "int64", "tw-round": "int32", "tw-count": "int32", "tw-projection": "boolean",
 } | dict.fromkeys(

@@ -337,7 +337,7 @@ class Play:
         await self.rng.choices(list(deeds), list(deeds.values()))[0]()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_every_delivery_of_a_season(here: Region, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who gets what, where, why and in which order is exactly what the text says, whatever happens in between."""
     rng = Random(seed)

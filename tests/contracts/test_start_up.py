@@ -32,6 +32,8 @@ from tests.region import LANGUAGE, MovableClock, Region, to
 from tests.roles import HubDatabase
 from tests.wire import SERVE, amqp_queue, hub_process, initialise, post_many, published, settings
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Wrong:

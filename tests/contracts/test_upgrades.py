@@ -26,6 +26,8 @@ from tests.engines import free_port
 from tests.faults import Process, process
 from tests.region import ALERT, address_of, to
 
+pytestmark = pytest.mark.long
+
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Ledger]:

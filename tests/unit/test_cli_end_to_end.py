@@ -19,6 +19,8 @@ from broker.client import Client, Problem, reject
 from tests.engines import free_port
 from tests.faults import process
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 COMMAND = (sys.executable, "-m", "broker.cli")
 

@@ -23,6 +23,8 @@ from broker.errors import SetupRefused
 from broker.rabbit import guard, private_node
 from tests import engines, faults
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.engines"]
 
 T = TypeVar("T")
