@@ -19,11 +19,17 @@ from broker.language.identifiers import FORMATS
 FAULTS_MAX = 256
 """More faults than this in one message are not listed: an answer must not outgrow the question."""
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 Validator = jsonschema_rs.Draft202012Validator
 
 
 def compile_schema(name: str, schema: Mapping[str, Any]) -> Validator:
-    """Raises SetupRefused if `schema` is no valid schema, refers to another file, or names an unknown format."""
+    """Raises SetupRefused if `schema` is no valid schema, is written in another dialect (which would be fetched from
+    wherever it says), refers to another file, or names an unknown format."""
+    for dialect in _dialects(schema):
+        if dialect != DIALECT:
+            raise SetupRefused(detail=f"{name}: $schema {dialect} is not {DIALECT}")
     try:
         jsonschema_rs.meta.validate(dict(schema))
         return Validator(
@@ -35,6 +41,15 @@ def compile_schema(name: str, schema: Mapping[str, Any]) -> Validator:
         )
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         raise SetupRefused(detail=f"{name}: {error}") from error
+
+
+def _dialects(schema: Any) -> Iterator[str]:
+    """Every `$schema` that a schema names, at whatever depth."""
+    for key, value in schema.items() if isinstance(schema, Mapping) else enumerate(schema):
+        if key == "$schema" and isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping | list):
+            yield from _dialects(value)
 
 
 def without_identifier_formats(schema: Any) -> Any:
