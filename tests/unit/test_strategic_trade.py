@@ -132,7 +132,7 @@ def test_an_end_user_who_is_named_in_passing_goes_too(country: str) -> None:
     whole["body"]["remarks"] = f"The certificate of {company(country)['name'].upper()} is a photocopy."
     projection = LANGUAGE.project(whole)
 
-    assert projection.removed == ("/body/nominal", "/header/case", "/body/remarks")
+    assert set(projection.removed) == {"/body/nominal", "/header/case", "/body/remarks"}
     name_nobody(projection.payload, country)
     assert "is a photocopy" in projection.payload["body"]["remarks"]
 
