@@ -92,10 +92,12 @@ def block_of_another_heading(draft: Draft) -> Pointers:
     if line is None:
         return None
     own = {line.value["heading"]} if "heading" in line.value else draft.headings()
+    unsaid = {gap["field"] for gap in draft.payload["body"].get("not_given", ())}
     blocks = {
         name: flag
         for name, sub in line.schema["properties"].items()
         if name not in line.value and sub.get("x-heading", next(iter(own))) not in own
+        if f"{line.pointer.removeprefix('/body')}/{name}" not in unsaid
         for flag, about in sub["properties"].items()
         if about.get("type") == "boolean"
     }
