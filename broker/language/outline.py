@@ -27,21 +27,32 @@ OWN_WORDS = frozenset({"id", "case", "supersedes", "withdraws", "in_reply_to", "
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """One place. `counts`: it has a weight, or something below it has. `may_name`: it is nominal, or something below it
-    is. `wanted`: of a list, the members by which one knows the items that it is there for."""
+    """One place. `members` are (name, name as a step of a JSON Pointer, outline); `may_name`: it is nominal, or something
+    below it is. What follows is for the score alone."""
 
     weight: int
     heading: str | None
     nominal: bool
     coded: bool
-    names_heading: bool
     members: tuple[tuple[str, str, Outline], ...]
     items: Outline | None
-    counts: bool
     may_name: bool
-    wanted: tuple[tuple[str, object], ...] = ()
+    weighed: tuple[tuple[str, str, Outline], ...]
+    """The members that have a weight, or below which something has."""
+    potential: int
+    """The weight of everything below that no heading restricts."""
+    restricted: tuple[Outline, ...]
+    """The outermost places below that only goods of their heading have."""
+    headings: tuple[str, ...]
+    """The members that name a heading."""
+    wanted: tuple[tuple[str, object], ...]
+    """Of a list: what its items say that it is there for."""
     scored: bool = False
     """Of the root alone: the kind's messages get a score."""
+
+    def worth(self, headings: frozenset[str]) -> int:
+        """The weight of everything below that counts under these headings."""
+        return self.potential + sum(o.weight + o.worth(headings) for o in self.restricted if o.heading in headings)
 
 
 def compile_outline(name: str, draft: Draft, *, scored: bool = False) -> Outline:
@@ -67,11 +78,21 @@ def _outline(name: str, draft: Draft, *, below_nominal: bool) -> Outline:
             raise SetupRefused(detail=f"{name}: {member} is nominal and cannot be required")
     items = _outline(name, draft.items, below_nominal=nominal) if draft.items is not None else None
     inner = [*(outline for _, _, outline in members), *([items] if items else [])]
+    free = [one for one in inner if one.heading is None]
     return Outline(
-        draft.weight, mark.heading if mark else None, own, draft.coded, mark is not None and mark.route == "heading",
-        members, items, bool(draft.weight) or any(one.counts for one in inner), own or any(one.may_name for one in inner),
-        tuple(draft.wanted.items()),
-    )  # fmt: skip
+        weight=draft.weight,
+        heading=mark.heading if mark else None,
+        nominal=own,
+        coded=draft.coded,
+        members=members,
+        items=items,
+        may_name=own or any(one.may_name for one in inner),
+        weighed=tuple(one for one in members if one[2].weight or one[2].potential or one[2].restricted),
+        potential=sum(one.potential + (0 if one is items else one.weight) for one in free),
+        restricted=(*(one for one in inner if one.heading is not None), *(r for one in free for r in one.restricted)),
+        headings=tuple(name for name, below in draft.members.items() if below.marks.get("route") == "heading"),
+        wanted=tuple(draft.wanted.items()),
+    )
 
 
 # ── completeness ──
@@ -116,20 +137,6 @@ def completeness(outline: Outline, body: Mapping[str, Any]) -> Completeness | No
     )
 
 
-def _worth(outline: Outline, headings: frozenset[str]) -> int:
-    """The weight of a place and of everything below it that counts under these headings."""
-    return outline.weight + _worth_below(outline, headings)
-
-
-def _worth_below(outline: Outline, headings: frozenset[str]) -> int:
-    members = sum(_worth(member, headings) for _, _, member in outline.members if _counts(member, headings))
-    return members + (_worth_below(outline.items, headings) if outline.items is not None else 0)
-
-
-def _counts(member: Outline, headings: frozenset[str]) -> bool:
-    return member.counts and (member.heading is None or member.heading in headings)
-
-
 def _weigh(
     outline: Outline, value: object, headings: frozenset[str], at: str, gaps: Mapping[str, str], tally: _Tally
 ) -> None:
@@ -138,17 +145,18 @@ def _weigh(
         _weigh_list(outline, outline.items, value, headings, at, gaps, tally)
     if not isinstance(value, dict):
         return
-    own = frozenset(str(value[name]) for name, _, member in outline.members if member.names_heading and name in value)
-    headings = own or headings
-    for name, step, member in outline.members:
-        if not _counts(member, headings):
+    own = [value[name] for name in outline.headings if name in value]
+    headings = frozenset(map(str, own)) if own else headings
+    for name, step, member in outline.weighed:
+        if member.heading is not None and member.heading not in headings:
             continue
         if name in value and not (isinstance(value[name], str) and value[name] in SAYS_NOTHING):
             tally.given += member.weight
             tally.total += member.weight
-            _weigh(member, value[name], headings, at + step, gaps, tally)
+            if member.potential or member.restricted:
+                _weigh(member, value[name], headings, at + step, gaps, tally)
             continue
-        worth = _worth(member, headings)
+        worth = member.weight + member.worth(headings)
         tally.total += worth
         tally.missing.append((worth, at + step))
         if str(gaps.get(at + step, value.get(name))) in EXPLAINED:
@@ -168,7 +176,7 @@ def _weigh_list(
         tallies.append(one := _Tally())
         _weigh(items, item, headings, f"{at}/{index}", gaps, one)
     fullest = max(tallies, key=lambda one: one.share, default=_Tally())
-    worth = _worth_below(items, headings)
+    worth = items.worth(headings)
     tally.total += worth
     if fullest.total:
         tally.given += worth * fullest.share
