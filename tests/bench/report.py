@@ -40,6 +40,11 @@ FLOORS = {
 """Measurement → what of the floor it is set against: messages (verified and inserted), deliveries published, or
 deliveries through both."""
 
+LANGUAGE = "language"
+"""The measurement that is set against a signature instead: see `tests.bench.language`."""
+LANGUAGE_TIMES = 2.0
+"""Reading a message may cost this many times the check of its signature."""
+
 Round = Mapping[str, Figures]
 Ratios = dict[str, dict[str, float]]
 
@@ -69,9 +74,15 @@ def beside(name: str, figures: Figures, *floors: Figures) -> Figures:
 
 
 def ratios(rounds: Sequence[Round]) -> Ratios:
-    """Measurement → `rate` and `cpu`, the median over the rounds."""
+    """Measurement → `rate` and `cpu`, as far as it has them, the median over the rounds."""
     return {
-        name: {kind: round(median(one[name][kind] for one in rounds), 3) for kind in ("rate", "cpu")} for name in FLOORS
+        name: {
+            kind: round(median(one[name][kind] for one in rounds), 3)
+            for kind in ("rate", "cpu")
+            if kind in rounds[0][name]
+        }
+        for name in (*FLOORS, LANGUAGE)
+        if name in rounds[0]
     }
 
 
@@ -96,8 +107,13 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     for name, what in (("accepted", "messages"), ("published", "deliveries"), ("whole", "deliveries")):
         yield f"{'floor: ' + name:20}{floor[f'{name}_per_s']:9.0f}{'':18}{floor[f'{name}_us']:8.0f}{'':8}   {what}"
     for name, figures in report["measurements"].items():
-        if name != "floor":
+        if name not in ("floor", LANGUAGE):
             yield _line(name, figures)
+    if (reading := report["measurements"].get(LANGUAGE)) is not None:
+        yield (
+            f"{LANGUAGE:20}{'':27}{reading['us']:8.0f}{'':8}   {'':5} {reading['cpu']:5.2f}   reading one: "
+            f"{reading['times']:.2f} times its signature of {reading['verified_us']:.0f} µs"
+        )
     yield ""
     yield from _notes(report)
 
@@ -112,6 +128,8 @@ def _line(name: str, figures: Figures) -> str:
 def _notes(report: Mapping[str, Any]) -> Iterator[str]:
     yield "µs: of a processor, for one, by hub and engines together. rate, cpu: beside the floor's just before and after."
     yield "Single posts: 32 connections (`alone`: one). Batches of 50: 4 connections. Pull: 5 members, leases of 100."
+    if (times := report["measurements"].get(LANGUAGE, {}).get("times", 0.0)) > LANGUAGE_TIMES:
+        yield f"language: reading a message costs {times:.2f} times its signature; {LANGUAGE_TIMES:.0f} is what it may."
     for name, figures in report["measurements"].items():
         if (load := figures.get("cores", {}).get("load", 0.0)) > LOAD_CORES:
             yield f"{name}: the load generator kept {load:.2f} of a core busy, and may be what was measured."

@@ -1,4 +1,5 @@
-"""One round: everything that the hub does, and the floor in between, on the same engines within the same minute."""
+"""One round: everything that the hub does, and the floor in between, on the same engines within the same minute; and what
+reading a message costs beside its signature."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 from broker import jws
 from broker.rabbit import topology
 from broker.rabbit.connections import opened
-from tests.bench import amqp, floor, posts, pulls, report
+from tests.bench import amqp, floor, language, posts, pulls, report
 from tests.bench.hub import PULLING, RECIPIENTS, UNREAD, WIRED, Bench
 from tests.bench.lab import Lab
 from tests.bench.meter import Figures, measured
@@ -54,7 +55,13 @@ async def one_round(lab: Lab, sizes: Sizes) -> dict[str, Figures]:
     async with lab.sqlite.serving() as hub:
         on_sqlite = await _gateway(lab, lab.sqlite, hub.pid, sizes)
     await part(on_sqlite, "sqlite_")
+    found[report.LANGUAGE] = language.measured(lab.load.messages(sizes.floor, UNREAD), _jwks(lab))
     return {"floor": report.merged([{"floor": one} for one in floors])["floor"], **found}
+
+
+def _jwks(lab: Lab) -> dict[str, dict[str, str]]:
+    """The originators' public keys, by kid."""
+    return {jws.thumbprint(jwk): jwk for jwk in map(jws.public_jwk, lab.load.keys.values())}
 
 
 async def _gateway(lab: Lab, bench: Bench, pid: int, sizes: Sizes) -> dict[str, Figures]:
@@ -90,12 +97,17 @@ async def _floor(lab: Lab, number: int) -> Figures:
     file, job = lab.folder / "floor.messages", lab.folder / "floor.json"
     file.write_bytes(b"\n".join(lab.load.messages(number, WIRED)))
     queues = await lab.floor.wired(declared=False)
-    jwks = {jws.thumbprint(jwk): jwk for jwk in map(jws.public_jwk, lab.load.keys.values())}
     job.write_text(
         json.dumps(
             asdict(
                 floor.Job(
-                    lab.floor.ledger_url, lab.rabbit.amqp_url, queues, jwks, str(file), lab.postgres.pid, lab.rabbit.pid
+                    lab.floor.ledger_url,
+                    lab.rabbit.amqp_url,
+                    queues,
+                    _jwks(lab),
+                    str(file),
+                    lab.postgres.pid,
+                    lab.rabbit.pid,
                 )
             )
         )
