@@ -145,7 +145,7 @@ def _agreed(scene: Scene, members: Schema, made: Payload) -> Payload:
         known = before if since and since[0] > EVENT_AT[:10] else now
         made[appendix] = scene.rng.choice(known or [made[appendix]])
     if made.get(roles.get("quoted-handling", "")) == "H2":
-        made[roles["consent"]] = "PE:consent-1"
+        made[roles["consent"]] = "OPCW:consent-1"
     if "heading" in made:
         made["heading"] = scene.heading
     return made
@@ -268,7 +268,7 @@ def _header(scene: Scene, known: Kind, root: Schema, body: Payload) -> Payload:
     }  # fmt: skip
     optional: Payload = {
         "priority": rng.choice(["routine", "priority", "urgent"]), "case": values.text(rng, 1, 64),
-        "language": rng.choice(["es", "en", "pt-BR"]), "in_reply_to": "PE:asked-1", "references": ["PE:1", "MX:2"],
+        "language": rng.choice(["es", "en", "pt-BR"]), "in_reply_to": "OPCW:asked-1", "references": ["OPCW:1", "RILO-CA:2"],
         "expires_at": "2027-11-20T12:00:00Z", "acknowledge_by": "2026-12-01T00:00:00Z",
         "legal_basis": values.text(rng, 1, 500), "grading": {"scheme": "5x5x5", "source": "E", "information": "4"},
     }  # fmt: skip

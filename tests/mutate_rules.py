@@ -238,9 +238,9 @@ MISTAKES: list[Case] = [
     ("acknowledge-after-expiry", "error", header(
         "/header/acknowledge_by", expires_at="2027-01-01T00:00:00Z", acknowledge_by="2027-01-01T00:00:01Z")),
     ("supersedes-and-withdraws", "shape", lambda d: header(
-        "/header/withdraws", supersedes="PE:1", withdraws="PE:1", handling={"tlp": "RED", "release": None})(d)),
+        "/header/withdraws", supersedes="OPCW:1", withdraws="OPCW:1", handling={"tlp": "RED", "release": None})(d)),
     ("release-missing", "shape", header("/header/handling/release", handling={"tlp": "RED", "release": None})),
-    ("release-of-withdrawal", "shape", header("/header/handling/release", withdraws="PE:1")),
+    ("release-of-withdrawal", "shape", header("/header/handling/release", withdraws="OPCW:1")),
     ("refers-to-itself", "shape", lambda d: header(
         "/header/in_reply_to", in_reply_to=f"{d.header['originator']}:{d.header['id']}")(d)),
 ]  # fmt: skip
