@@ -112,13 +112,16 @@ async def test_a_newcomer_s_kind_is_accepted_and_routed(sqlite_here: Region, tmp
     (folder / "messages/stowaway").mkdir()
     (folder / "messages/stowaway/1.0.json").write_text(json.dumps(STOWAWAY), encoding="utf-8")
     (folder / "codelists/hiding-places.csv").write_text(HIDING_PLACES, encoding="utf-8")
+    example = folder / "examples/99-cl-stowaway.json"
+    example.write_text(json.dumps({"header": {}, "body": EXAMPLE}), encoding="utf-8")
     await here.enrol("CL", "PE", "MX")
     await here.subscribe("PE", "rudders", {"any": [{"kind": ["stowaway"], "heading": ["rudder-trunk"]}]})
     await here.subscribe("PE", "holds", {"any": [{"kind": ["stowaway"], "heading": ["hold"]}]})
     await here.subscribe("MX", "chile", {"any": [{"country": ["CL"]}]})
 
     async with speaking(here, folder):
-        address = await here.send("CL", "s-1", to("PE", "MX"), kind="stowaway", body=EXAMPLE)
+        body = json.loads(example.read_text(encoding="utf-8"))["body"]
+        address = await here.send("CL", "s-1", to("PE", "MX"), kind="stowaway", body=body)
         wrong = await here.post(
             here.sign(here.payload("CL", "s-2", to("PE"), kind="stowaway", body=EXAMPLE | {"heading": "timón"}))
         )
