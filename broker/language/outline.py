@@ -9,13 +9,13 @@ nominal. Weights are relative: 1 is nice to have, 4 is what a report is written 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from broker.errors import SetupRefused
 from broker.language.plan import Draft, mark_of
-from broker.language.redaction import Needle, needles, redacted
+from broker.language.redaction import needles, present, redacted
 from broker.language.schema import pointer_of
 
 EXPLAINED = frozenset({"unknown", "withheld"})
@@ -187,6 +187,10 @@ def _weigh_list(
 # ── the non-nominal projection ──
 
 
+Clean = Callable[[str], str]
+"""What is left of a text of the originator's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Projection:
     """`payload` without anything nominal; `removed`: pointers into the original payload, in its order. A pointer to an
@@ -199,10 +203,21 @@ class Projection:
 def project(outline: Outline, payload: Mapping[str, Any]) -> Projection:
     """Everything `x-nominal` goes; where a nominal value is repeated in words of the originator's own, it goes there,
     too. Codes, countries and dates name nobody, and stay as they are."""
-    wanted = needles(_names(outline, payload["body"]))
+    texts: list[str] = []
+
+    def noted(text: str) -> str:
+        texts.append(text)
+        return text
+
+    as_written = _walked(outline, payload, noted)
+    wanted = present(needles(_names(outline, payload["body"])), texts)
+    return _walked(outline, payload, lambda text: redacted(text, wanted)) if wanted else as_written
+
+
+def _walked(outline: Outline, payload: Mapping[str, Any], clean: Clean) -> Projection:
     removed: list[str] = []
-    header = _header(payload["header"], wanted, removed)
-    body = _kept(outline, payload["body"], "/body", wanted, removed)
+    header = _header(payload["header"], clean, removed)
+    body = _kept(outline, payload["body"], "/body", clean, removed)
     return Projection({**payload, "header": header, "body": body}, tuple(removed))
 
 
@@ -243,7 +258,7 @@ def _named(outline: Outline | None, value: Any) -> Iterator[str]:
         yield value
 
 
-def _kept(outline: Outline | None, value: Any, at: str, wanted: Sequence[Needle], removed: list[str]) -> Any:
+def _kept(outline: Outline | None, value: Any, at: str, clean: Clean, removed: list[str]) -> Any:
     if isinstance(value, dict):
         known = {name: (step, member) for name, step, member in outline.members} if outline else {}
         kept = {}
@@ -252,20 +267,20 @@ def _kept(outline: Outline | None, value: Any, at: str, wanted: Sequence[Needle]
             if member is not None and member.nominal:
                 removed.append(at + step)
             else:
-                kept[name] = _kept(member, item, at + step, wanted, removed)
+                kept[name] = _kept(member, item, at + step, clean, removed)
         return kept
     if isinstance(value, list):
         items = outline.items if outline else None
-        return [_kept(items, item, f"{at}/{index}", wanted, removed) for index, item in enumerate(value)]
-    if not isinstance(value, str) or (outline and outline.coded) or not wanted:
+        return [_kept(items, item, f"{at}/{index}", clean, removed) for index, item in enumerate(value)]
+    if not isinstance(value, str) or (outline and outline.coded):
         return value
-    clean = redacted(value, wanted)
-    if clean != value:
+    left = clean(value)
+    if left != value:
         removed.append(at)
-    return clean
+    return left
 
 
-def _header(header: Mapping[str, Any], wanted: Sequence[Needle], removed: list[str]) -> dict[str, Any]:
+def _header(header: Mapping[str, Any], clean: Clean, removed: list[str]) -> dict[str, Any]:
     """The header's own words without names, at whatever depth."""
 
     def kept(value: Mapping[str, Any], at: str) -> dict[str, Any]:
@@ -273,7 +288,7 @@ def _header(header: Mapping[str, Any], wanted: Sequence[Needle], removed: list[s
         for name, item in value.items():
             step = at + pointer_of([name])
             if name in OWN_WORDS:
-                made[name] = _kept(None, item, step, wanted, removed)
+                made[name] = _kept(None, item, step, clean, removed)
             else:
                 made[name] = kept(item, step) if isinstance(item, dict) else item
         return made

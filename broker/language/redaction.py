@@ -9,9 +9,8 @@ like one, is compared letter by letter instead. Rather a word too much goes than
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 REMOVED = "[…]"
 """Stands in an open text where a nominal value stood."""
@@ -23,11 +22,10 @@ SILENT = ("Mn", "Me", "Cf")
 """Unicode categories of what is not heard: combining marks; soft hyphens, joiners, directions."""
 
 
-class Needle(NamedTuple):
-    """A value to look for, folded by `fold` as the text must be."""
-
-    folded: str
-    fold: Callable[[str], str]
+Fold = Callable[[str], str]
+"""How a character is compared: as it sounds, or as it is written in small letters."""
+Wanted = Mapping[Fold, Sequence[str]]
+"""What to look for, folded by the fold that the text must be folded by."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -39,19 +37,30 @@ def sound(character: str) -> str:
     return "".join(c for c in letters if unicodedata.category(c) not in SILENT).replace("ı", "i")
 
 
-def needles(values: Iterable[str]) -> tuple[Needle, ...]:
+def needles(values: Iterable[str]) -> Wanted:
     """What to look for, for these nominal values."""
-    return tuple(dict.fromkeys(_needle(value.strip()) for value in values if len(value.strip()) >= SHORTEST))
+    found: dict[Fold, dict[str, None]] = {sound: {}, str.casefold: {}}
+    for value in values:
+        written = value.strip()
+        if len(written) < SHORTEST or written == REMOVED:
+            continue
+        heard, _ = _folded(written, sound)
+        plain = len(heard) < SHORTEST or heard in HEARD_REMOVED
+        found[str.casefold if plain else sound][written.casefold() if plain else heard] = None
+    return {fold: tuple(those) for fold, those in found.items() if those}
 
 
-def _needle(value: str) -> Needle:
-    heard, _ = _folded(value, sound)
-    if len(heard) < SHORTEST or heard in _folded(REMOVED, sound)[0]:
-        return Needle(value.casefold(), str.casefold)
-    return Needle(heard, sound)
+def present(wanted: Wanted, texts: Sequence[str]) -> Wanted:
+    """Those of them that stand in some text, or that what is removed might make: a message that names hundreds repeats
+    a few."""
+    kept: dict[Fold, tuple[str, ...]] = {}
+    for fold, those in wanted.items():
+        whole = "\0".join(_folded(text, fold)[0] for text in texts)
+        kept[fold] = tuple(one for one in those if one in whole or not MARKS_OF_REMOVAL.isdisjoint(one))
+    return {fold: those for fold, those in kept.items() if those}
 
 
-def redacted(text: str, wanted: Sequence[Needle]) -> str:
+def redacted(text: str, wanted: Wanted) -> str:
     """`text` with REMOVED for everything that is wanted, or REMOVED alone where it would grow; itself, if nothing is."""
     clean = text
     for _ in range(PASSES):
@@ -75,22 +84,22 @@ def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join(parts) + text[reached:]
 
 
-def _spans(text: str, wanted: Sequence[Needle]) -> Iterator[tuple[int, int]]:
+def _spans(text: str, wanted: Wanted) -> Iterator[tuple[int, int]]:
     """Where in `text` something wanted stands, as (start, end)."""
-    for fold in {needle.fold for needle in wanted}:
+    for fold, those in wanted.items():
         whole, origins = _folded(text, fold)
-        for needle in wanted:
-            at = whole.find(needle.folded) if needle.fold is fold and needle.folded != REMOVED else -1
+        for one in those:
+            at = whole.find(one)
             while at >= 0:
-                after = at + len(needle.folded)
+                after = at + len(one)
                 end = origins[after - 1] + 1
                 while end < len(text) and not fold(text[end]):  # the marks of its last letter
                     end += 1
                 yield origins[at], end
-                at = whole.find(needle.folded, after)
+                at = whole.find(one, after)
 
 
-def _folded(text: str, fold: Callable[[str], str]) -> tuple[str, list[int]]:
+def _folded(text: str, fold: Fold) -> tuple[str, list[int]]:
     """The text folded, a run of blanks as one, and for each character of it the place it came from."""
     parts: list[str] = []
     origins: list[int] = []
@@ -102,3 +111,8 @@ def _folded(text: str, fold: Callable[[str], str]) -> tuple[str, list[int]]:
             parts.append(letters)
             origins += [place] * len(letters)
     return "".join(parts), origins
+
+
+HEARD_REMOVED = _folded(REMOVED, sound)[0]
+MARKS_OF_REMOVAL = frozenset(REMOVED + HEARD_REMOVED)
+"""What only comes to stand in a text by a removal spans a mark of it."""
