@@ -26,7 +26,12 @@ CACHE_TOKENS = 10_000
 router = APIRouter()
 
 
-TheHub = Annotated[Hub, Depends(hub_of)]
+async def the_hub(request: Request) -> Hub:
+    """Not `hub_of` itself: FastAPI calls what is no coroutine in a thread, at every call of every door."""
+    return hub_of(request)
+
+
+TheHub = Annotated[Hub, Depends(the_hub)]
 
 
 def require(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:

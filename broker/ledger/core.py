@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import event, select, text, update
+from sqlalchemy import TextClause, event, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -25,6 +25,8 @@ from broker.ledger import tables, wakes
 from broker.ledger.wakes import Wakes
 
 REGISTRY_LOCK = 0x7469_6465  # "tide": key of the PostgreSQL advisory lock
+_SHARED = text("SELECT pg_advisory_xact_lock_shared(:key)")
+_EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:key)")
 BUSY_SECONDS = 10
 RETRY_AFTER_SECONDS = 2
 
@@ -45,24 +47,24 @@ class Ledger:
     @asynccontextmanager
     async def accepting(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that decides by the registry: it holds still until the block ends."""
-        async with self._writing("SELECT pg_advisory_xact_lock_shared(:key)") as connection:
+        async with self._writing(_SHARED) as connection:
             yield connection
 
     @asynccontextmanager
     async def changing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that changes the registry; nobody decides by it meanwhile."""
-        async with self._writing("SELECT pg_advisory_xact_lock(:key)") as connection:
+        async with self._writing(_EXCLUSIVE) as connection:
             await connection.execute(update(tables.registry).values(version=tables.registry.c.version + 1))
             wakes.touch(connection, [wakes.REGISTRY])
             yield connection
 
     @asynccontextmanager
-    async def _writing(self, lock: str) -> AsyncIterator[AsyncConnection]:
+    async def _writing(self, lock: TextClause) -> AsyncIterator[AsyncConnection]:
         """What the transaction touched (`wakes.touch`) is announced with its commit and woken after it."""
         async with away(), self.writing.begin() as connection:
             touched = wakes.begun(connection)
             if not self.is_sqlite:
-                await connection.execute(text(lock), {"key": REGISTRY_LOCK})
+                await connection.execute(lock, {"key": REGISTRY_LOCK})
             yield connection
             if touched and not self.is_sqlite:
                 await wakes.announce(connection, touched)
@@ -122,12 +124,19 @@ def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
             pool_size=pool_size,
             max_overflow=0,  # a connection beyond the pool would be made and closed again for one statement
             pool_timeout=BUSY_SECONDS,
-            pool_pre_ping=True,
             hide_parameters=True,  # an error that reaches the log must not carry what a message says
             connect_args={"timeout": BUSY_SECONDS, "command_timeout": 60},
         )
+        event.listen(engine.sync_engine, "checkout", _still_open)
         return Ledger(url, engine, engine)
     raise SetupRefused(Fault("/ledger_url", "ledger-url", allowed=("sqlite:///PATH", "postgresql://USER@HOST/NAME")))
+
+
+def _still_open(connection: Any, _record: Any, _proxy: Any) -> None:
+    """A connection that was closed from the other side is replaced before it is used. asyncpg knows of it; to ask the
+    server (`pool_pre_ping`) would be three round trips more for every transaction."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
@@ -148,9 +157,3 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
     @event.listens_for(engine.sync_engine, "begin")
     def _(connection: Any) -> None:
         connection.exec_driver_sql(begin)
-
-
-async def lock_head(connection: AsyncConnection) -> int:
-    """Take the head lock and return the last position given out. Everything numbered is numbered under it."""
-    row = await connection.execute(select(tables.head.c.position).with_for_update())
-    return int(row.scalar_one())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.ledger import tables as t
@@ -43,9 +43,18 @@ class Known:
 _KNOWN = [t.messages.c[name] for name in Known.__dataclass_fields__]
 
 
+_KNOWN_ONE = select(*_KNOWN).where(
+    t.messages.c.originator == bindparam("originator"), t.messages.c.id == bindparam("id")
+)
+
+
 async def known(c: AsyncConnection, addresses: Iterable[tuple[str, str]]) -> dict[str, Known]:
     """`originator:id` -> Known, for those of `addresses` (originator, id) that exist."""
     wanted = list(dict.fromkeys(addresses))
+    if len(wanted) == 1:  # most posts: a statement that is not put together anew
+        originator, id = wanted[0]
+        one = [Known(*row) for row in await c.execute(_KNOWN_ONE, {"originator": originator, "id": id})]
+        return {item.address: item for item in one}
     found: dict[str, Known] = {}
     for start in range(0, len(wanted), _IN_LIST):
         part = wanted[start : start + _IN_LIST]
@@ -60,6 +69,10 @@ async def known(c: AsyncConnection, addresses: Iterable[tuple[str, str]]) -> dic
     return found
 
 
+_INSERTS = (insert(t.messages), insert(t.audience), insert(t.identifiers))
+_HEAD = update(t.head).values(position=bindparam("last"))
+
+
 async def insert_rows(
     c: AsyncConnection,
     messages: Sequence[Mapping[str, Any]],
@@ -67,13 +80,13 @@ async def insert_rows(
     identifiers: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write what one accepting transaction decided (deliveries: see `deliveries.insert_rows`)."""
-    for table, rows in ((t.messages, messages), (t.audience, audience), (t.identifiers, identifiers)):
+    for statement, rows in zip(_INSERTS, (messages, audience, identifiers), strict=True):
         if rows:
-            await c.execute(insert(table), rows)
+            await c.execute(statement, rows)
 
 
 async def set_head(c: AsyncConnection, position: int) -> None:
-    await c.execute(update(t.head).values(position=position))
+    await c.execute(_HEAD, {"last": position})
 
 
 async def supersede(c: AsyncConnection, old: int, new: int) -> None:

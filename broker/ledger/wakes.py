@@ -27,6 +27,7 @@ EVERYBODY = frozenset({REGISTRY, RELAYS})
 PAYLOAD_BYTES = 7_500
 """NOTIFY takes less than 8,000 bytes (PostgreSQL, NOTIFY)."""
 
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 _TOUCHED = "tidewaiter.touched"
 
 
@@ -45,7 +46,7 @@ def begun(c: AsyncConnection) -> set[str]:
 async def announce(c: AsyncConnection, touched: Iterable[str]) -> None:
     """Have PostgreSQL tell all processes when this transaction commits; nothing is told if it does not."""
     for payload in _payloads(sorted(touched)):
-        await c.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
+        await c.execute(_NOTIFY, {"channel": CHANNEL, "payload": payload})
 
 
 def _payloads(topics: list[str]) -> Iterator[str]:
