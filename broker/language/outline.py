@@ -194,7 +194,8 @@ Clean = Callable[[str], str]
 @dataclass(frozen=True, slots=True)
 class Projection:
     """`payload` without anything nominal; `removed`: pointers into the original payload, in its order. A pointer to an
-    open text means that a nominal value stood in it and was replaced."""
+    open text means that a nominal value stood in it and was replaced: an identifier is none any more then, and items of
+    a list that a name alone told apart are alike."""
 
     payload: dict[str, Any]
     removed: tuple[str, ...]
