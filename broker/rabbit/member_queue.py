@@ -126,9 +126,9 @@ class MemberQueue:
     async def rebuild(self) -> None:
         """RabbitMQ has lost what the queue stood on: it is deleted, and the next round makes it anew. What the ledger
         knows to have been in it is ready again (`wire.lost`): perhaps twice, never lost."""
-        log.warning("queue.rebuilt", queue=self.id, member=self.row["member"])
-        metrics.rebuilt_queues.inc()
         await self.management.delete_queue(self.name)
+        metrics.rebuilt_queues.inc()
+        log.warning("queue.rebuilt", queue=self.id, member=self.row["member"])
 
     async def rest(self) -> None:
         """Give the publishing channel back: a connection has some 2,000 of them."""

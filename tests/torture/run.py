@@ -26,6 +26,8 @@ from tests.torture.world import World
 
 SHORTEST_SECONDS = 15
 """However long the start took."""
+OPERATOR_SECONDS = 45
+"""Nothing has moved for so long: the operator looks whether some queue never had a leader."""
 NO_PROGRESS_SECONDS = 150
 """When everything is mended and nothing has arrived for so long, what is missing is lost."""
 
@@ -154,9 +156,14 @@ async def _reading(w: World, people: People, seed: int) -> AsyncIterator[None]:
 
 
 async def _quiet(w: World) -> None:
-    """Until nothing waits any more and everything handed over has arrived, or nothing moves."""
+    """Until nothing waits any more and everything handed over has arrived, or nothing moves; not even once an operator
+    has done what the runbook says."""
     moved_at, before = time.monotonic(), (-1, -1)
+    asked_at = moved_at
     while time.monotonic() - moved_at < NO_PROGRESS_SECONDS:
+        if time.monotonic() - max(moved_at, asked_at) > OPERATOR_SECONDS:
+            asked_at = time.monotonic()
+            w.evidence.answers["elections that an operator asked for"] += await world.ask_for_elections(w, w.amqp_names)
         with contextlib.suppress(LedgerAway):
             await books.let_time_pass(w.ledger)
             left = await books.waiting(w.ledger, ("ready", "leased"))

@@ -308,6 +308,18 @@ def _excused(world: World, said: str) -> str:
     return ""
 
 
+async def ask_for_elections(world: World, names: list[str]) -> int:
+    """What the runbook has the operator do for a queue that never had a leader and will have none (RabbitMQ 3.10, killed
+    in the second after a declare): ask one of its members to stand for election. How many queues needed it."""
+    listed = ", ".join(f'"{name}"' for name in names)
+    code = (
+        '[begin Id = {list_to_atom("%2F_" ++ Name), node()}, case catch ra:members(Id, 2000) of'
+        " {ok, _, Leader} when Leader =/= undefined -> led; _ -> catch ra:trigger_election(Id), asked end end"
+        f" || Name <- [{listed}]]."
+    )
+    return (await asyncio.to_thread(world.rabbit.ctl, "eval", code)).count("asked")
+
+
 async def wait_for_queues(world: World, places: int, *, within_seconds: float = 60) -> None:
     """Until the hub has declared its queues, each with a replica on every node."""
     async with asyncio.timeout(within_seconds):
