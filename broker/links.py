@@ -2,7 +2,7 @@
 
 For a RILO with thousands of reports in view, two reports of one container are the whole point. For everybody, the rule
 of promise 2 holds: a link leads only to what the reader may see now, and nothing tells how many others there are. Two
-reports of one event are candidates; they are never merged.
+reports of one event are candidates; they are never merged. An exercise meets exercises alone.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ async def of_message(
 ) -> list[dict[str, Any]]:
     """Marked links of the message to others that `member` may see: `why` is "identifier" (with scheme and value) or
     "same-event" (with the hours between the two)."""
-    shared = await ledger.sharing(c, row["position"])
-    events = await ledger.around(c, row)
+    shared = await ledger.sharing(c, row["position"], member)
+    events = await ledger.around(c, row, member)
     wanted = sorted({*(position for *_, position in shared), *events})
     found = {
         position: other
         for position, other in (await ledger.visible(c, member, wanted)).items()
-        if other["chain"] != row["chain"] and await _shown(c, registry, other, member, now)
+        if other["chain"] != row["chain"]
+        and other["status"] == row["status"]
+        and await _shown(c, registry, other, member, now)
     }
     links: list[dict[str, Any]] = []
     count: dict[tuple[str, str], int] = {}

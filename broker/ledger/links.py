@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import RowMapping, and_, select, union_all
+from sqlalchemy import RowMapping, and_, exists, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.ledger import tables as t
 
 VALUES = 40
 """Identifiers of one message that are looked up: those with the fewest digits say the least, but any order will do."""
+LOOK_AT = 2_000
+"""Other messages of one value, or of one place and time, that are looked through for those of the reader."""
 EACH = 60
-"""Other messages looked at for one of them, the newest."""
+"""Of these so many for one value, the newest."""
 EVENTS = 60
-"""Other messages looked at for the same event."""
+"""And so many for the same event, the nearest."""
 AROUND = timedelta(days=3)
 """Two countries date one event differently: by the find, the report, or the court."""
 
@@ -33,26 +35,23 @@ COLUMNS = (
 )  # fmt: skip
 
 
-async def sharing(c: AsyncConnection, position: int) -> list[tuple[str, str, int]]:
-    """(scheme, value, position of another message) for the identifiers of this one, the newest others first."""
-    i = t.identifiers.c
-    mine = (
-        await c.execute(
-            select(i.scheme, i.value).where(i.position == position, i.scheme.not_in(OF_A_SORT)).limit(VALUES)
+async def sharing(c: AsyncConnection, position: int, member: str) -> list[tuple[str, str, int]]:
+    """(scheme, value, position) of other messages that `member` sent or was decided for and that name what this one
+    names, the newest first. What it has nothing to do with takes nobody's place among them."""
+    i, a = t.identifiers.c, t.audience.c
+    mine = select(i.scheme, i.value).where(i.position == position, i.scheme.not_in(OF_A_SORT)).limit(VALUES)
+    parts = []
+    for scheme, value in (await c.execute(mine)).all():
+        named = select(i.scheme, i.value, i.position).where(
+            i.value == value, i.scheme == scheme, i.position != position
         )
-    ).all()
-    if not mine:
+        newest = named.order_by(i.position.desc()).limit(LOOK_AT).subquery()
+        decided = exists().where(a.member == member, a.position == newest.c.position)
+        theirs = select(newest).join(t.messages, _M.position == newest.c.position)
+        theirs = theirs.where(or_(_M.originator == member, decided)).order_by(newest.c.position.desc()).limit(EACH)
+        parts.append(select(theirs.subquery()))
+    if not parts:
         return []
-    parts = [
-        select(
-            select(i.scheme, i.value, i.position)
-            .where(i.value == value, i.scheme == scheme, i.position != position)
-            .order_by(i.position.desc())
-            .limit(EACH)
-            .subquery()
-        )
-        for scheme, value in mine
-    ]
     return [(scheme, value, other) for scheme, value, other in await c.execute(union_all(*parts))]
 
 
@@ -71,22 +70,23 @@ async def visible(c: AsyncConnection, member: str, positions: Sequence[int]) -> 
     return found
 
 
-async def around(c: AsyncConnection, row: RowMapping) -> list[int]:
-    """Positions of other originators' messages of the same kind, heading, status and country within AROUND of it."""
+async def around(c: AsyncConnection, row: RowMapping, member: str) -> list[int]:
+    """Positions of other originators' messages of the same kind, heading, status and country within AROUND of it that
+    `member` sent or was decided for, the nearest in time first."""
     if row["country"] is None or row["event_at"] is None:
         return []
-    query = (
-        select(_M.position)
-        .where(
-            _M.country == row["country"],
-            _M.event_at.between(row["event_at"] - AROUND, row["event_at"] + AROUND),
-            _M.kind == row["kind"],
-            _M.status == row["status"],
-            _M.heading == row["heading"],
-            _M.originator != row["originator"],
-            _M.withdraws.is_(False),
-        )
-        .order_by(_M.event_at)
-        .limit(EVENTS)
+    a = t.audience.c
+    decided = exists().where(a.member == member, a.position == _M.position)
+    query = select(_M.position, _M.event_at).where(
+        _M.country == row["country"],
+        _M.event_at.between(row["event_at"] - AROUND, row["event_at"] + AROUND),
+        _M.kind == row["kind"],
+        _M.status == row["status"],
+        _M.heading == row["heading"],
+        _M.originator != row["originator"],
+        _M.withdraws.is_(False),
+        or_(_M.originator == member, decided),
     )
-    return list((await c.execute(query)).scalars())
+    found = (await c.execute(query.order_by(_M.event_at).limit(LOOK_AT))).all()
+    nearest = sorted(found, key=lambda one: abs(one[1] - row["event_at"]))
+    return [position for position, _ in nearest[:EVENTS]]

@@ -9,6 +9,7 @@ import pytest
 
 from broker import administer, links
 from broker.clock import text
+from broker.ledger import links as ledger_links
 from tests.region import ALERT, SEIZURE, Region, to
 
 CONTAINER = "CSQU3054383"
@@ -137,6 +138,29 @@ async def test_links_of_one_value_are_capped_and_not_counted(here: Region) -> No
     assert not [name for name in answer if "count" in name or "total" in name]
     listed = (await here.call("PE", "GET", f"/v1/messages?identifier={CONTAINER}&limit=200")).json()["messages"]
     assert len(listed) == len(others) + 1
+
+
+async def test_what_is_new_and_not_for_the_reader_takes_no_link_away(
+    here: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many others name the container by then: a cap on what is looked at would tell that there are many."""
+    monkeypatch.setattr(ledger_links, "EACH", 3)
+    monkeypatch.setattr(ledger_links, "EVENTS", 3)
+    first, other = await neighbours(here)
+    for number in range(5):
+        await report(here, "AR", f"later-{number}", to("BR"), carrying(CONTAINER))
+
+    assert await met(here, "PE", first) == [other]
+
+
+async def test_an_exercise_meets_no_actual_message(here: Region) -> None:
+    """It names whatever it likes, and surprises nobody."""
+    first, _ = await neighbours(here)
+    trial = await report(here, "AR", "trial", to("PE"), carrying(CONTAINER), status="exercise")
+    again = await report(here, "AR", "trial-2", to("PE"), carrying(CONTAINER), status="exercise")
+
+    assert trial not in await met(here, "PE", first)
+    assert await met(here, "PE", trial) == [again]
 
 
 async def test_what_a_reader_may_not_see_changes_nothing_in_what_it_sees(here: Region) -> None:
