@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from broker.entitlement import RULE_HOLDER, RULE_NOTICE, admits
+from broker.entitlement import RULE_HOLDER, RULE_NOTICE, admits, would_admit
 from broker.envelope import Release
 from broker.members import Registry
 
@@ -49,6 +49,19 @@ class Standing:
     expires_at: datetime | None
     latest_release: Release | None
     latest_tlp: str
+
+
+def barred_by_amendment(standing: Standing, registry: Registry, now: datetime) -> bool:
+    """Whether an amendment, now that it is accepted, takes an earlier version from a member that was not handed it yet.
+
+    Of a suspended member that is decided now, as if it were active: by the time when it is back it may have joined the
+    group that the amendment went to, and would be given the outdated version alone (promise 8).
+    """
+    verdict = at_hand_over(standing, registry, now)
+    if verdict != "hold" or standing.rule in (RULE_HOLDER, RULE_NOTICE):
+        return verdict == "revoked"
+    release, tlp = standing.latest_release, standing.latest_tlp
+    return release is None or would_admit(standing.member, release, tlp, standing.originator, registry, now) is None
 
 
 def at_hand_over(

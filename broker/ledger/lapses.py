@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.delivery import at_hand_over
+from broker.delivery import at_hand_over, barred_by_amendment
 from broker.ledger import tables as t
 from broker.ledger.deliveries import DRAIN, UNSETTLED, latest, move, standing, standings, state_is
 from broker.ledger.wakes import RELAYS, touch
@@ -30,7 +30,7 @@ async def lapse_chain(c: AsyncConnection, registry: Registry, chain: int, now: d
     """What is out of a chain, after an amendment."""
     query = standings().where(t.messages.c.chain == chain, t.messages.c.withdraws.is_(False))
     rows = await _locked(c, query.where(or_(state_is("ready"), state_is("published"))).order_by(d.queue, d.sequence))
-    barred = [row for row in rows if at_hand_over(standing(row), registry, now) == "revoked"]
+    barred = [row for row in rows if barred_by_amendment(standing(row), registry, now)]
     for queue in sorted({row["queue"] for row in barred}):
         if await _revoke(c, queue, [row for row in barred if row["queue"] == queue], now):
             await _drain(c, queue, now)

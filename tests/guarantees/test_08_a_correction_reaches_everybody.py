@@ -162,6 +162,22 @@ async def test_a_suspended_member_is_not_left_with_an_outdated_version(here: Reg
     assert payload_of(leased[1]["message"])["body"]["about"] == "CL:v-1"
 
 
+async def test_who_was_barred_while_suspended_stays_barred_from_the_outdated_version(here: Region) -> None:
+    """Whoever joins the group that an amendment went to has not got the amendment: the outdated version alone, held since
+    before, would be taken for the last word."""
+    await four(here)
+    await here.group("OP", "CL", "PE")
+    await here.send("CL", "v-1", to("AR"))
+    await administer.set_active(here.hub.ledger, "AR", False, here.clock())
+    await here.send("CL", "v-2", {"groups": ["OP"]}, supersedes="CL:v-1")
+    await administer.join(here.hub.ledger, "OP", "AR", here.clock())
+    await administer.set_active(here.hub.ledger, "AR", True, here.clock())
+    here._tokens.clear()
+
+    assert await here.lease("AR", "one") == []
+    assert [row["state"] for row in await here.index("AR", "one")] == ["revoked"]
+
+
 async def test_a_queue_that_is_gone(sqlite_here: Region) -> None:
     """Where the subscription that carried the original was removed, the correction comes to the inbox."""
     here = sqlite_here
