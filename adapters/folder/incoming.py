@@ -47,7 +47,7 @@ Answer = TypeVar("Answer")
 async def receive(parts: Parts, queue: str, wait_seconds: float = 0, *, doubtful: bool = False) -> int:
     """Lease once, waiting for the first delivery, and settle what came; how many. `doubtful`: try to write before that.
 
-    Raises Unreachable, Problem, BrokerError (no directory), OSError: what was not settled is offered again.
+    Raises Unreachable (no directory, too), Problem, OSError: what was not settled is offered again.
     """
     incoming = parts.layout.incoming
     room(incoming)

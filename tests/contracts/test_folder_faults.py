@@ -21,7 +21,6 @@ from adapters.folder.incoming import receive
 from adapters.folder.parts import Parts
 from broker import clock, jws
 from broker.client import Problem, Unreachable
-from broker.errors import BrokerError
 from tests.folders import Died, Frail, Team, under_way
 from tests.region import Region, to
 
@@ -226,7 +225,7 @@ async def test_a_directory_that_cannot_be_had_condemns_nothing(region: Region, t
             return await team.hub.handle_async_request(request)
 
         team.way.hub = httpx2.MockTransport(without_directory)
-        with pytest.raises(BrokerError):
+        with pytest.raises(Unreachable):
             await receive(parts, "alerts")
         shown = []
         await receive(parts, "alerts")
