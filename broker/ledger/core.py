@@ -28,6 +28,9 @@ REGISTRY_LOCK = 0x7469_6465  # "tide": key of the PostgreSQL advisory lock
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(:key)")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:key)")
 BUSY_SECONDS = 10
+IDLE_SECONDS = 10
+"""PostgreSQL ends a transaction in which nothing is asked for so long: of a process that was stopped, not ended. Others
+would wait for what it holds until it goes on."""
 RETRY_AFTER_SECONDS = 2
 
 
@@ -125,7 +128,11 @@ def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
             max_overflow=0,  # a connection beyond the pool would be made and closed again for one statement
             pool_timeout=BUSY_SECONDS,
             hide_parameters=True,  # an error that reaches the log must not carry what a message says
-            connect_args={"timeout": BUSY_SECONDS, "command_timeout": 60},
+            connect_args={
+                "timeout": BUSY_SECONDS,
+                "command_timeout": 60,
+                "server_settings": {"idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s"},
+            },
         )
         event.listen(engine.sync_engine, "checkout", _still_open)
         return Ledger(url, engine, engine)

@@ -139,13 +139,13 @@ def standing(row: RowMapping) -> Standing:
 
 
 async def take(
-    c: AsyncConnection, registry: Registry, queue: str, limit: int, now: datetime, *, wait: bool = False
+    c: AsyncConnection, registry: Registry, queue: str, limit: int, now: datetime
 ) -> tuple[list[RowMapping], int]:
     """Up to `limit` ready deliveries that may be handed over now, in sequence order, locked for this transaction.
 
     What may not is turned into its tombstone. Returns (rows, how many lapsed). Marks nothing as handed over.
-    `wait`: for what a correction under way holds, instead of passing over it: should that come to nothing, it would be
-    offered after its successors.
+    What somebody else holds is passed over, never waited for: it may be a relay that was stopped with a transaction open.
+    Should a correction that holds it come to nothing, it is offered after its successors.
     """
     offered: list[RowMapping] = []
     lapsed_count = 0
@@ -157,7 +157,7 @@ async def take(
             .where(or_(d.available_at.is_(None), d.available_at <= now))
             .order_by(d.sequence)
             .limit(limit - len(offered))
-            .with_for_update(of=t.deliveries, skip_locked=not wait)
+            .with_for_update(of=t.deliveries, skip_locked=True)
         )
         rows = (await c.execute(query)).mappings().all()
         if not rows:

@@ -93,7 +93,7 @@ async def claim(
     row = await queue_row(c, queue)
     if row["drain"] or row["relay"] != relay:
         return []
-    rows, _ = await take(c, registry, queue, limit, now, wait=True)
+    rows, _ = await take(c, registry, queue, limit, now)
     await move(
         c, queue, [r["sequence"] for r in rows], "ready", now,
         attempt=d.attempt + 1, handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)),
