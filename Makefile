@@ -26,7 +26,7 @@ acceptance: .venv/dev ## what takes its time: deployments, the release before, o
 torture-short: .venv/dev ## every fault once, alone on the machine (two minutes)
 	@$(BIN)/python -m pytest -q -s tests/guarantees/test_01_torture.py
 
-torture: .venv/dev ## 100,000 messages while everything is killed, cut, filled and stopped (hours)
+torture: .venv/dev ## 100,000 messages while everything is killed, cut, filled and stopped (a quarter of an hour or much more)
 	@$(BIN)/python -m tests.torture --messages 100000
 
 bench: .venv/dev ## posts, deliveries and pulls of a real hub beside a floor, compared with the last time (minutes)
