@@ -17,7 +17,7 @@ from adapters.folder.parts import Parts
 from adapters.folder.problems import Later, Troubles, asked
 from broker import jws, strictjson
 from broker.client import Problem
-from broker.errors import BrokerError, Fault, Invalid, NotFound, quote
+from broker.errors import BrokerError, Fault, Invalid, Malformed, NotFound, quote
 
 STATES = ("received", "read", "acted", "refused")
 MAX_BYTES = 8_192
@@ -73,6 +73,8 @@ async def _post_all(parts: Parts, troubles: Troubles) -> int:
             try:
                 await _post(parts, path, read_statement(read(path, MAX_BYTES)))
             except BrokerError as error:
+                if isinstance(error, Malformed):
+                    taking.wait_for(parts, path)
                 refuse(parts, path, problems.of_ours(error, parts.language))
             ended += 1
     return ended
@@ -90,6 +92,7 @@ async def _post(parts: Parts, path: Path, statement: Statement) -> None:
         refuse(parts, path, problem.body)
         return
     parts.status.contact()
+    parts.disk.remove(parts.layout.refused / f"{path.stem}.problem.json")  # of an earlier attempt, mended since
     parts.disk.move(path, parts.layout.acknowledged / path.name)
     parts.status.tell("acknowledged", file=path.name, message=statement.message, state=statement.state)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,8 @@ PAUSE_SECONDS = (1.0, 30.0)
 GRACE_SECONDS = 10
 STATUS_SECONDS = 30
 """`status.json` is written after every change, at most once a second, and so often if nothing changes."""
+
+MAX_WHY_CHARACTERS = 2_000
 
 TROUBLES = (Unreachable, Problem, Later, BrokerError, OSError)
 
@@ -91,7 +93,7 @@ async def run(parts: Parts, queues: Sequence[str], every_seconds: float = 1.0) -
 
 async def once(parts: Parts, queues: Sequence[str]) -> dict[str, int]:
     """Do what is there: the files of out/ and acknowledge/, and the queues until they are empty. The counts; `left`:
-    files that were not whole in time.
+    files that were not whole in time, or not done when it was stopped.
 
     Raises the first of TROUBLES after the other parts were done: nothing is lost, and the next call goes on.
     """
@@ -102,13 +104,27 @@ async def once(parts: Parts, queues: Sequence[str]) -> dict[str, int]:
         *((f"queue {queue}", partial(_queue_once, parts, queue)) for queue in queues),
     ):
         try:
-            await work()
+            await _while_it_may(parts, work())
         except TROUBLES as error:
             parts.status.trouble(name, why(error))
             first = first or error
     if first is not None:
         raise first
     return {name: parts.status.count(name) for name in COUNTED} | {"left": sum(parts.status.waiting.values())}
+
+
+async def _while_it_may(parts: Parts, work: Coroutine[Any, Any, None]) -> None:
+    """The work; once the agent stops it has GRACE_SECONDS, and is broken off."""
+    task, stop = asyncio.create_task(work), asyncio.create_task(parts.stopping.wait())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task}, timeout=GRACE_SECONDS)
+        if task.done():
+            task.result()
+    finally:
+        for one in (task, stop):
+            one.cancel()
+        await asyncio.gather(task, stop, return_exceptions=True)
 
 
 async def _files_once(parts: Parts, step: Callable[[Parts], Awaitable[int]], folders: Sequence[str]) -> None:
@@ -152,12 +168,13 @@ def growing(failures: int) -> float:
 
 
 def why(error: BaseException) -> str:
-    """One line, without a stack: what an operator needs."""
+    """One line, without a stack: what an operator needs, and not more of what somebody else said."""
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError):
-        return f"{error.filename or 'disk'}: {error.strerror or error}"
-    if isinstance(error, BrokerError):
-        return f"{error.code}: {error}"
-    return str(error) or type(error).__name__
+        text = f"{error.filename or 'disk'}: {error.strerror or error}"
+    elif isinstance(error, BrokerError):
+        text = f"{error.code}: {error}"
+    return text[:MAX_WHY_CHARACTERS]
 
 
 async def _sleep(parts: Parts, seconds: float) -> None:

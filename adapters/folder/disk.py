@@ -44,9 +44,10 @@ class Disk:
         sync(path.parent)
 
     def move(self, source: Path, target: Path) -> None:
-        """The file under its new name; FileExistsError if something is there."""
+        """The file under its new name, what is in it synced before; FileExistsError if something is there."""
         if os.path.lexists(target):  # nobody but the agent gives names here, so nobody comes between
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        sync(source, os.O_NONBLOCK)  # whoever wrote it may not have
         source.rename(target)
         sync(target.parent)
         sync(source.parent)
@@ -57,8 +58,8 @@ class Disk:
         sync(path.parent)
 
 
-def sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path, how: int = os.O_DIRECTORY) -> None:
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | how)
     try:
         os.fsync(opened)
     finally:

@@ -20,7 +20,7 @@ from adapters.folder import problems
 from adapters.folder.disk import read, room
 from adapters.folder.names import name_of
 from adapters.folder.parts import Parts
-from adapters.folder.problems import asked
+from adapters.folder.problems import asked, reading
 from broker import clock, jws, offline, strictjson
 from broker.client import Delivery, Problem, Unreachable, accept, reject, release
 from broker.errors import BrokerError, Conflict, Fault, Invalid, KeyRefused, SignatureRefused, quote
@@ -29,6 +29,8 @@ BATCH = 20
 LATER_SECONDS = 60
 """A message whose key is not in the directory is offered again after this: it may have been enrolled a moment ago."""
 MAX_DELIVERY_BYTES = 1_000_000
+MOST = strictjson.MAX_INTEGER
+"""No sequence, round or count is larger; SQLite's integers go further."""
 SHOWN = (
     "kind",
     "version",
@@ -47,7 +49,7 @@ Answer = TypeVar("Answer")
 async def receive(parts: Parts, queue: str, wait_seconds: float = 0, *, doubtful: bool = False) -> int:
     """Lease once, waiting for the first delivery, and settle what came; how many. `doubtful`: try to write before that.
 
-    Raises Unreachable (no directory, too), Problem, OSError: what was not settled is offered again.
+    Raises Unreachable (no directory, too), Problem, Later, OSError: what was not settled is offered again.
     """
     incoming = parts.layout.incoming
     room(incoming)
@@ -55,7 +57,7 @@ async def receive(parts: Parts, queue: str, wait_seconds: float = 0, *, doubtful
         parts.disk.write(incoming / ".tw-probe", b"room?")
         parts.disk.remove(incoming / ".tw-probe")
     await asked(parts.client.keys())  # without a directory nothing can be verified: then nothing is leased
-    lease = parts.client.lease(queue, BATCH, parts.lease_seconds, wait_seconds)
+    lease = _leased(parts, queue, wait_seconds)
     deliveries = await unless_stopping(parts, asked(lease)) or []
     if deliveries or not parts.stopping.is_set():
         parts.status.contact()
@@ -74,6 +76,20 @@ async def receive(parts: Parts, queue: str, wait_seconds: float = 0, *, doubtful
     if failed is not None:
         raise failed
     return len(deliveries)
+
+
+async def _leased(parts: Parts, queue: str, wait_seconds: float) -> list[Delivery]:
+    """A lease, each delivery of the shape that a hub gives it. Raises as the client, Later, and what `reading` converts."""
+    deliveries = await parts.client.lease(queue, BATCH, parts.lease_seconds, wait_seconds)
+    for one in deliveries:
+        problems.said({"warnings": [dict(warning) for warning in one.warnings]})
+        texts = (one.delivery_id, one.lease_id, one.rule, one.accepted_at, one.message, *one.duties)
+        numbers = (one.sequence, one.round, one.count)
+        if not (
+            all(isinstance(text, str) for text in texts) and all(type(n) is int and 0 <= n <= MOST for n in numbers)
+        ):
+            raise TypeError("a delivery is of another shape")
+    return deliveries
 
 
 async def unless_stopping(parts: Parts, call: Awaitable[Answer]) -> Answer | None:
@@ -117,12 +133,17 @@ async def _believed(parts: Parts, compact: str) -> dict[str, Any]:
     A directory that cannot be had is no reason to disbelieve anything: then the key is unknown, for now.
     """
     try:
-        return offline.verify_message(compact, await parts.client.keys())
-    except (SignatureRefused, KeyRefused):
+        return _verified(compact, await asked(parts.client.keys()))
+    except (SignatureRefused, KeyRefused, Unreachable):
         try:
             keys = await asked(parts.client.keys(fresh=True))
         except (Problem, Unreachable, BrokerError):
             raise SignatureRefused(Fault("/kid", "key-unknown")) from None
+        return _verified(compact, keys)
+
+
+def _verified(compact: str, keys: offline.Keys) -> dict[str, Any]:
+    with reading():
         return offline.verify_message(compact, keys)
 
 
@@ -151,7 +172,9 @@ def _there(parts: Parts, name: str) -> Mapping[str, Any] | None:
 
 
 def _write(parts: Parts, queue: str, delivery: Delivery, name: str, address: str, header: Mapping[str, Any]) -> None:
-    """The three files. Where `NAME.delivery.json` is, the others are."""
+    """The three files. Where `NAME.delivery.json` is, the others are: also if somebody takes those of the round before
+    away meanwhile, which have the same names and octets.
+    """
     about = {
         "message": address,
         "originator": header["originator"],
@@ -171,9 +194,18 @@ def _write(parts: Parts, queue: str, delivery: Delivery, name: str, address: str
         "signed": f"{name}.jws",
     }
     folder = parts.layout.incoming
-    parts.disk.write(folder / f"{name}.json", jws.unb64(delivery.message.split(".")[1]))
-    parts.disk.write(folder / f"{name}.jws", delivery.message.encode("ascii"))
-    parts.disk.write(folder / f"{name}.delivery.json", problems.octets(about))
+    told = folder / f"{name}.delivery.json"
+    octets = {
+        folder / f"{name}.json": jws.unb64(delivery.message.split(".")[1]),
+        folder / f"{name}.jws": delivery.message.encode("ascii"),
+    }
+    again = told.exists()
+    for path, content in octets.items():
+        parts.disk.write(path, content)
+    parts.disk.write(told, problems.octets(about))
+    for path, content in octets.items():
+        if again and told.exists() and not path.exists():
+            parts.disk.write(path, content)
 
 
 def _set_aside(parts: Parts, queue: str, delivery: Delivery, error: BrokerError) -> dict[str, Any]:
@@ -194,19 +226,22 @@ def _set_aside(parts: Parts, queue: str, delivery: Delivery, error: BrokerError)
 
 async def _settle(parts: Parts, queue: str, settlements: Sequence[dict[str, Any]]) -> None:
     """Settle. An acknowledgement that does not pass (a later one stands already) must not keep a delivery from it."""
-    answers = await asked(parts.client.settle(queue, settlements))
-    again = [
-        {name: value for name, value in settlement.items() if name != "acknowledgement"}
-        for settlement, answer in zip(settlements, answers, strict=True)
-        if "acknowledgement" in settlement and answer["status"] != 200 and _code(answer) != "stale-lease"
-    ]
-    refused = [answer for answer in answers if answer["status"] != 200]
+    refused = await asked(_refused(parts, queue, settlements))
+    again = {
+        number: {name: value for name, value in settlements[number].items() if name != "acknowledgement"}
+        for number, code in refused.items()
+        if "acknowledgement" in settlements[number] and code != "stale-lease"
+    }
+    codes = [code for number, code in refused.items() if number not in again]
     if again:
-        refused = [answer for answer in refused if _code(answer) == "stale-lease"]
-        refused += [answer for answer in await asked(parts.client.settle(queue, again)) if answer["status"] != 200]
-    for answer in refused:
-        parts.status.tell("unsettled", queue=queue, code=_code(answer))
+        codes += (await asked(_refused(parts, queue, list(again.values())))).values()
+    for code in codes:
+        parts.status.tell("unsettled", queue=queue, code=code)
 
 
-def _code(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("problem", {}).get("code"))
+async def _refused(parts: Parts, queue: str, settlements: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """Which settlements did not pass: place -> code. Raises as the client, and what `reading` converts."""
+    answers = await parts.client.settle(queue, settlements)
+    if len(answers) != len(settlements):
+        raise ValueError(f"{len(answers)} answers to {len(settlements)} settlements")
+    return {n: str(answer["problem"]["code"]) for n, answer in enumerate(answers) if answer["status"] != 200}

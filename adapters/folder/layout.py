@@ -11,6 +11,8 @@ from pathlib import Path
 
 from broker.errors import SetupRefused
 
+SUFFIXES = (".json", ".jws", ".receipt.jws", ".sent.json")
+
 
 class Layout:
     """Where everything is. `sending` and `acknowledging` hold files that are under way, `signed` the octets to post."""
@@ -34,9 +36,9 @@ class Layout:
         return *outgoing, self.incoming, self.unverified, self.acknowledge, self.acknowledged
 
     def is_given(self, stem: str) -> bool:
-        """Whether a file that was taken has this stem: under way, or at its end."""
+        """Whether a file that was taken has this stem: under way, or at its end; or its evidence has, which was left."""
         ends = (self.sending, self.acknowledging, self.sent, self.acknowledged, self.refused)
-        return any(os.path.lexists(folder / (stem + suffix)) for folder in ends for suffix in (".json", ".jws"))
+        return any(os.path.lexists(folder / (stem + suffix)) for folder in ends for suffix in SUFFIXES)
 
 
 def prepare(root: Path) -> Layout:

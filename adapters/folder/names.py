@@ -32,9 +32,13 @@ def name_of(address: str) -> str | None:
 
 
 def stem_of(name: str) -> str:
-    """The stem of somebody's file name, in printable UTF-8 of at most MAX_STEM_BYTES."""
+    """The stem of somebody's file name, in printable UTF-8 of at most MAX_STEM_BYTES.
+
+    What is no UTF-8 falls away; a dot that comes to stand first by that would put the file out of everybody's sight.
+    """
     stem = os.fsencode(name.rpartition(".")[0])[:MAX_STEM_BYTES].decode("utf-8", "ignore")
-    return _OURS.sub(r"_\1", "".join(c if c.isprintable() else "_" for c in stem)) or "_"
+    stem = "".join(c if c.isprintable() else "_" for c in stem)
+    return _OURS.sub(r"_\1", f"_{stem[1:]}" if stem.startswith(".") else stem) or "_"
 
 
 def free(stem: str, now: datetime, is_taken: Callable[[str], bool]) -> str:

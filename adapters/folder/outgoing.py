@@ -22,7 +22,7 @@ from typing import Any
 from adapters.folder import problems, taking
 from adapters.folder.disk import read
 from adapters.folder.parts import Parts
-from adapters.folder.problems import Later, Troubles, asked
+from adapters.folder.problems import Later, Troubles, asked, reading
 from broker import client as sdk
 from broker import jws, offline, strictjson
 from broker.client import Posted, Problem, Receipt, Unreachable
@@ -90,6 +90,8 @@ async def _post_all(parts: Parts, troubles: Troubles) -> int:
                 try:
                     items.append(Item(path, _message(parts, path)))
                 except BrokerError as error:
+                    if isinstance(error, Malformed):
+                        taking.wait_for(parts, path)
                     refuse(parts, path, problems.of_ours(error, parts.language))
                     ended += 1
         ended += await _post(parts, items, troubles)
@@ -129,15 +131,16 @@ async def _accepted(parts: Parts, item: Item, receipt: Receipt) -> None:
         "accepted_at": receipt.accepted_at,
         "warnings": list(receipt.warnings),
     }
+    told = problems.said(about)
     parts.disk.write(sent / f"{stem}.jws", compact.encode("ascii"))
-    parts.disk.write(sent / f"{stem}.sent.json", problems.octets(about))
+    parts.disk.write(sent / f"{stem}.sent.json", told)
     parts.disk.write(sent / f"{stem}.receipt.jws", receipt.compact.encode("ascii"))
+    parts.disk.remove(parts.layout.refused / f"{stem}.problem.json")  # of an earlier attempt, mended since
     if item.signed_here:
         parts.disk.move(item.path, sent / item.path.name)
     else:
         parts.disk.remove(item.path)  # sent/NAME.jws has its octets
     parts.disk.remove(parts.layout.signed / f"{stem}.jws")
-    parts.disk.remove(parts.layout.refused / f"{stem}.problem.json")  # of an earlier attempt, mended since
     parts.status.tell("sent", file=item.path.name, message=receipt.message, warnings=_rules(receipt.warnings))
 
 
@@ -148,6 +151,8 @@ async def _octets_of(parts: Parts, item: Item, receipt: Receipt) -> str:
     another member's, which is not ours to fetch. Raises Later.
     """
     await _believe(parts, receipt.compact)
+    if receipt.message != _address(item.compact):
+        raise Later(f"{item.path.name}: the receipt is for another message")
     if receipt.digest == jws.digest(item.compact):
         return item.compact
     try:
@@ -164,6 +169,15 @@ async def _octets_of(parts: Parts, item: Item, receipt: Receipt) -> str:
     return compact
 
 
+def _address(compact: str) -> str | None:
+    """What the message calls itself; None if it has no such name, and then no hub has accepted it."""
+    try:
+        header = strictjson.parse_object(_payload(compact), max_bytes=jws.MAX_TOKEN_BYTES)["header"]
+        return f"{header['originator']}:{header['id']}"
+    except (BrokerError, LookupError, TypeError):
+        return None
+
+
 def _payload(compact: str) -> bytes:
     return jws.read(compact.encode("ascii"), typ=jws.TYP_MESSAGE).payload
 
@@ -171,26 +185,31 @@ def _payload(compact: str) -> bytes:
 async def _believe(parts: Parts, receipt: str) -> None:
     """Raises Later for a receipt that the hub did not sign."""
     try:
-        offline.read_receipt(receipt, await asked(parts.client.keys()))
-    except BrokerError:  # a hub's new key may not be in the directory as it was
+        _read_receipt(receipt, await asked(parts.client.keys()))
+    except (BrokerError, Unreachable):  # a hub's new key may not be in the directory as it was
         try:
-            offline.read_receipt(receipt, await asked(parts.client.keys(fresh=True)))
+            _read_receipt(receipt, await asked(parts.client.keys(fresh=True)))
         except BrokerError as error:
             raise Later(f"a receipt that does not verify: {error.rule}") from None
 
 
+def _read_receipt(receipt: str, keys: offline.Keys) -> None:
+    with reading():
+        offline.read_receipt(receipt, keys)
+
+
 def refuse(parts: Parts, path: Path, problem: Mapping[str, Any]) -> None:
-    """Put a file that was taken into refused/, its problem first."""
-    told = {"file": path.name, **problem}
-    parts.disk.write(parts.layout.refused / f"{path.stem}.problem.json", problems.octets(told))
+    """Put a file that was taken into refused/, its problem first. Raises Later, OSError."""
+    told = problems.said({"file": path.name, **problem})
+    parts.disk.write(parts.layout.refused / f"{path.stem}.problem.json", told)
     parts.disk.move(path, parts.layout.refused / path.name)
     parts.disk.remove(parts.layout.signed / f"{path.stem}.jws")
-    parts.status.tell("refused", file=path.name, code=problem.get("code"), rules=_rules(problem.get("errors", ())))
+    parts.status.tell("refused", file=path.name, code=problem.get("code"), rules=_rules(problem.get("errors") or ()))
 
 
 def _rules(faults: Sequence[Any]) -> list[str]:
     """What a log line says of faults or warnings: the rules, never what was found."""
-    return sorted({str(fault.get("rule")) for fault in faults})[:10]
+    return sorted({str(fault.get("rule")) for fault in faults if isinstance(fault, Mapping)})[:10]
 
 
 # ── signing ──

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from broker import phrases
+import httpx2
+
+from broker import phrases, strictjson
 from broker.client import Problem, Unreachable
 from broker.errors import BrokerError
 
@@ -15,6 +18,10 @@ TYPE = "urn:tidewaiter:problem:"
 PASSING = (408, 425, 429)
 OF_THE_SETUP = ("signature", "key", "signing-time", "token", "scope")
 """What the hub says of who signs, not of what is signed: a key that is not enrolled or has ended, a wrong clock."""
+ANSWER_SECONDS = 600
+"""One call with all its repeats, six times a minute's Retry-After among them. What is asked here may be asked again."""
+NOT_A_HUB = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, httpx2.DecodingError)
+"""What reading an answer of another shape ends in: a list for an object, a number beyond all, brackets without end."""
 Answer = TypeVar("Answer")
 
 
@@ -41,10 +48,21 @@ class Troubles:
 
 
 async def asked(call: Awaitable[Answer]) -> Answer:
-    """A call of the client; an answer that no hub gives counts as none. Raises Problem, Unreachable."""
+    """A call of the client, as `reading`, and not for ever. Raises Problem, Unreachable."""
     try:
-        return await call
-    except (LookupError, TypeError, ValueError) as error:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            with reading():
+                return await call
+    except TimeoutError:
+        raise Unreachable(f"no whole answer within {ANSWER_SECONDS} s") from None
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around whatever reads an answer: one that no hub gives counts as none. Raises Unreachable."""
+    try:
+        yield
+    except NOT_A_HUB as error:
         raise Unreachable(f"this is not how a hub answers ({type(error).__name__}: {error})") from None
 
 
@@ -79,6 +97,16 @@ def of_ours(error: BrokerError, language: str) -> dict[str, Any]:
         shown = {"pointer": fault.pointer, "rule": fault.rule, "detail": detail}
         faults.append(shown | ({"allowed": list(fault.allowed)} if fault.allowed else {}))
     return problem | ({"detail": faults[0]["detail"], "errors": faults} if faults else {})
+
+
+def said(value: Mapping[str, Any]) -> bytes:
+    """`octets` of what a hub says. Raises Later if none says such: it is not to be written for others to read."""
+    try:
+        written = octets(value)
+        strictjson.parse(written, max_bytes=len(written))
+    except (BrokerError, RecursionError):
+        raise Later("this is not what a hub says: numbers that are none, or no end of brackets") from None
+    return written
 
 
 def octets(value: Mapping[str, Any]) -> bytes:

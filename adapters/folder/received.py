@@ -66,7 +66,7 @@ def opened(path: Path) -> Iterator[Received]:
         raise SetupRefused(detail=f"{path} cannot be opened: {error}.") from None
     try:
         try:
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA synchronous = EXTRA")  # the journal's end, too: a file removed is a commit
             connection.executescript(_SCHEMA)
         except sqlite3.OperationalError as error:
             raise SetupRefused(detail=f"{path} cannot be used: {error}.") from None

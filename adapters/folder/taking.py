@@ -17,7 +17,7 @@ from pathlib import Path
 from adapters.folder import names
 from adapters.folder.disk import read
 from adapters.folder.parts import Parts
-from adapters.folder.problems import Troubles
+from adapters.folder.problems import Later, Troubles
 from broker import jws
 from broker.errors import BrokerError
 
@@ -82,6 +82,12 @@ def _take(parts: Parts, found: Found, into: Path, check: Callable[[str, bytes], 
     stem = names.free(names.stem_of(found.path.name), parts.now(), parts.layout.is_given)
     parts.disk.move(found.path, into / (stem + suffix))
     return True
+
+
+def wait_for(parts: Parts, path: Path) -> None:
+    """Raises Later for a file that is not whole and was written to after it was found so: its writer has it open."""
+    if abs(parts.now().timestamp() - path.stat().st_mtime) < PATIENCE * parts.unchanged_seconds:
+        raise Later(f"{path.name}: it is not whole, and was written to just now")
 
 
 def _look(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Found], list[str]]:

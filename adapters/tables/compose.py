@@ -11,19 +11,22 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from functools import cached_property
 from typing import Any
 
 from adapters.tables.codes import folded
 from adapters.tables.mapping import Condition, Ref, Section, Source, TableMapping
-from adapters.tables.table import Flaw, Row, number_text
+from adapters.tables.table import NOT_IN_XML, Flaw, Row, number_text
 from adapters.tables.tree import Feed, Path, finished, path_of, place_of, set_at
 from adapters.tables.view import Bad, Cells, Wrong, holds, plain_number, split
 
 ID_MAX = 64
 DECIMAL_PLACES = Decimal("0.000001")
 """What a converted quantity is rounded to: the schemas allow six places."""
+LARGE = Context(prec=100)
+"""Whatever number a cell holds (60 digits), times whatever factor (`read_mapping.FACTORS`), is a number: the schemas say
+which are too large."""
 NOT_FOR_IDS = re.compile(r"[^A-Za-z0-9._-]+")
 WITHHELD = object()
 """In a value's place: it is known, and not passed on; the body's `not_given` says so."""
@@ -76,7 +79,8 @@ def digest(mapping: TableMapping, row: Row) -> str:
         if refs
         else [(label, text) for label, text in row.cells.items() if text.strip()]
     )
-    told = [[label, " ".join(text.split())] for label, text in sorted(named)]
+    # as the cells come back in an error sheet
+    told = [[label, " ".join(text.translate(NOT_IN_XML).split())] for label, text in sorted(named)]
     return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[:20]
 
 
@@ -120,9 +124,11 @@ class _Composer:
         if self.mapping.id.columns:
             header = {"id": self._id(), **header}
         if self.withheld:
-            said = told.setdefault("body", {}).setdefault("not_given", [])
+            body = told.setdefault("body", {})
+            said = body.get("not_given") or []  # maybe a constant of the mapping, which all rows share
             fields = dict.fromkeys(place_of(path, indexes).removeprefix("/body") for path in self.withheld)
-            said.extend({"field": field, "why": "withheld"} for field in fields)
+            if isinstance(said, list):
+                body["not_given"] = [*said, *({"field": field, "why": "withheld"} for field in fields)]
         payload = {"header": header | told.get("header", {}), "body": told.get("body", {})}
         return Composed(payload, tuple(self.wrong.values()), self.fed, indexes)
 
@@ -228,7 +234,8 @@ class _Composer:
                 raise Bad(Wrong(columns, text, "not-whole"))
             return int(plain.partition(".")[0])
         if source.times is not None:
-            plain = number_text((Decimal(plain) * source.times).quantize(DECIMAL_PLACES), ".")
+            with localcontext(LARGE):
+                plain = number_text((Decimal(plain) * source.times).quantize(DECIMAL_PLACES), ".")
         return plain
 
 

@@ -160,7 +160,10 @@ def render(
         return None
     for one in formats:
         if one.is_range is (end is not None):
-            text = write(one, start, end, zone, language)
+            try:
+                text = write(one, start, end, zone, language)
+            except OverflowError:  # in this zone it lies before the year 1, or after 9999
+                return None
             said = parse(text, formats, zone)
             if said is not None and all(_same(said.part(name), value) for name, value in parts.items()):
                 return text

@@ -35,6 +35,12 @@ def default_path(table: Path, journal: Journal, of: Path) -> Path:
     raise SetupRefused(detail=f"There are too many error sheets of {table} already; name one with --errors.")
 
 
+def check_unchanged(path: Path, journal: Journal) -> None:
+    """Raises SetupRefused for a file that somebody has worked on, or that is no sheet of this journal."""
+    if path.exists() and journal.about(f"sheet:{path.name}") != _digest(path):
+        raise SetupRefused(detail=f"{path} is there already, and would be written over: name another with --errors.")
+
+
 def write(
     path: Path, journal: Journal, mapping: TableMapping, titles: Mapping[str, str], *, table: str, tongue: str
 ) -> None:

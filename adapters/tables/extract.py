@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, localcontext
 from typing import Any
 
 from adapters.tables import dates
-from adapters.tables.compose import DECIMAL_PLACES, compose
+from adapters.tables.compose import DECIMAL_PLACES, LARGE, compose
 from adapters.tables.mapping import (
     ITEM,
     Condition,
@@ -188,13 +188,14 @@ class _Extractor:
             return None
         if source.kind == "text" or source.values is not None:
             return str(value)
-        try:
-            number = Decimal(str(value)) / (source.times or 1)
-        except InvalidOperation:
-            return None
         if source.times is None:
             return str(value).replace(".", self.mapping.style.decimal)
-        return number_text(number.quantize(DECIMAL_PLACES), self.mapping.style.decimal)
+        try:
+            with localcontext(LARGE):
+                number = (Decimal(str(value)) / source.times).quantize(DECIMAL_PLACES)
+        except ArithmeticError:  # no number, or one that no cell could hold
+            return None
+        return number_text(number, self.mapping.style.decimal)
 
     def _condition(self, condition: Condition) -> None:
         """A column that must be one of some words is the first of them, if nothing else says what it is."""

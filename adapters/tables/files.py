@@ -12,16 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from adapters.tables.table import GUARDED
+from adapters.tables.table import NOT_IN_XML, guarded
 from broker.errors import SetupRefused
 
 ENDINGS = (".csv", ".xlsx")
 MAX_CELL_CHARACTERS = 32_767
 """What a spreadsheet's cell can hold."""
 MAX_WIDTH = 60
-NOT_IN_XML = {
-    n: " " for n in (*range(0x20), 0x7F, 0xFFFE, 0xFFFF, *range(0xD800, 0xE000)) if n not in (0x09, 0x0A, 0x0D)
-}
 
 Cell = str | int
 WriteRow = Callable[[Sequence[Cell]], None]
@@ -30,8 +27,9 @@ WriteRow = Callable[[Sequence[Cell]], None]
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place when the block ends well; durable then. Mode 0600."""
-    temporary = path.with_name(f".tw-{os.getpid()}-{path.name}"[:250])
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
+    temporary = path.with_name(f".tw-{os.getpid()}-{path.name}"[:245] + ".part")
+    temporary.unlink(missing_ok=True)  # of a process that was killed; nobody else's file is ever written into
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         yield temporary
         for name in (temporary, path.parent):
@@ -49,11 +47,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def guarded(text: str) -> str:
-    """A CSV cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(GUARDED) else text
 
 
 def check_ending(path: Path) -> None:

@@ -81,12 +81,13 @@ class Journal:
 
     # ── the number of equal rows ──
 
-    def begin(self, *, corrections: bool) -> None:
-        """A new pass over the table, or over its error sheet (which leaves the table's rows as they are)."""
+    def begin(self, table: str | None) -> None:
+        """A new pass over a table, or over its error sheet (None), which leaves the table's rows as they are."""
         self._db.execute("DELETE FROM refused")
-        if not corrections:
+        if table is not None:
             self._db.execute("DELETE FROM rows")
             self.remember("whole", "no")
+            self.remember("table", table)
 
     def whole(self) -> None:
         """The pass came to the table's end."""
@@ -155,7 +156,7 @@ class Journal:
         told = [[list(fault.columns), fault.found, fault.rule, fault.expected] for fault in faults]
         self._db.execute(
             "INSERT INTO refused (row, cells, faults) VALUES (?, ?, ?)",
-            (row, json.dumps(dict(cells), ensure_ascii=False), json.dumps(told, ensure_ascii=False)),
+            (row, json.dumps(dict(cells)), json.dumps(told)),  # in ASCII: half a character is no text for a database
         )
 
     def refused(self) -> Iterator[Refused]:

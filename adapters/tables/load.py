@@ -81,6 +81,12 @@ async def load(
         path = asked.journal or _journal_path(asked, table)
         with open_journal(path, must_exist=table.about is not None) as journal:
             summary.journal = path
+            if table.about is not None and journal.about("table") not in (None, table_path.name):
+                raise SetupRefused(
+                    detail=f"The journal {path} is that of {journal.about('table')} now: load {table_path} itself first."
+                )
+            if asked.errors is not None:
+                error_sheet.check_unchanged(asked.errors, journal)
             await _Pass(asked, by, summary, journal, table).rows(advance)
             if summary.refused:
                 summary.errors = asked.errors or error_sheet.default_path(table_path, journal, asked.path)
@@ -120,7 +126,7 @@ class _Pass:
             raise SetupRefused(
                 detail="The table itself was not loaded to its end yet: do that first, then its error sheet."
             )
-        self.journal.begin(corrections=self.corrections)
+        self.journal.begin(None if self.corrections else self.asked.path.name)
         for row in self.table.rows:
             self._row(row)
             advance(1)

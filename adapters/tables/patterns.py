@@ -14,7 +14,9 @@ MAX_CHARACTERS = {0: 10_000, 1: 10_000, 2: 2_000, 3: 200}
 """Repetitions in the pattern -> characters of a cell that it is tried on."""
 MAX_CHOICES = 8
 FEW = 3
-"""A repetition of at most so many times is no worse than a few letters; `?` counts among the choices."""
+"""A repetition of at most so many times is no worse than a few letters; `?` counts among the choices, and so does each
+time that `{n,m}` may be left out."""
+REPEATED = re.compile(r"(?:[*+?]|\{(?:[0-9]+,?[0-9]*|,[0-9]*)\})\Z")
 FORBIDDEN = re.compile(r"\(\?(?!:|P<[A-Za-z_]\w{0,31}>|i\))|\\[1-9]")
 SIGN = re.compile(r"[*+]|\{\d*(?:,\d*)?\}|\?(?!:|P<|i\))|\|")
 
@@ -67,10 +69,10 @@ def read_pattern(text: str, *, anywhere: bool = False) -> Pattern:
             raise PatternRefused("repeats a group: repeat a class of characters, such as [^,]+")
         if sign[0] == "{" and after_group:
             raise PatternRefused("repeats a group: write it out")
-        if sign == "?" and bare[: found.start()].endswith(("*", "+", "}", "?")):
+        if sign == "?" and REPEATED.search(bare[: found.start()]):
             continue  # as few as possible: no more work
         repetitions += many
-        choices += sign in "?|"
+        choices += 1 if sign in "?|" else _most(sign) - _least(sign) if sign[0] == "{" and not many else 0
     repetitions += anywhere and repetitions > 0
     if repetitions > max(MAX_CHARACTERS) or choices > MAX_CHOICES:
         raise PatternRefused(f"has more than {max(MAX_CHARACTERS)} repetitions or {MAX_CHOICES} choices")
@@ -78,6 +80,10 @@ def read_pattern(text: str, *, anywhere: bool = False) -> Pattern:
         return Pattern(text, re.compile(text, re.DOTALL), MAX_CHARACTERS[repetitions])
     except re.error as error:
         raise PatternRefused(f"is no pattern: {error}") from None
+
+
+def _least(braces: str) -> int:
+    return int(braces[1:-1].partition(",")[0] or 0)
 
 
 def _most(braces: str) -> int:

@@ -18,6 +18,7 @@ from adapters.tables.journal import Journal, open_journal
 from adapters.tables.table import Row
 from broker import jws
 from broker.client import Client, Posted, Problem, Unreachable, sign
+from broker.errors import SetupRefused
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -158,6 +159,8 @@ def write_receipts(journal: Path, hub: str, folder: Path) -> int:
     count = 0
     with open_journal(journal, must_exist=True) as kept:
         for address, compact, receipt in kept.receipts(hub.rstrip("/")):
+            if Path(address).name != address:
+                raise SetupRefused(detail=f"{journal} has an address that no message has; nothing is written for it.")
             for ending, token in ((".jws", compact), (".receipt.jws", receipt)):
                 path = folder / f"{address.replace(':', '_')}{ending}"
                 if not path.exists():

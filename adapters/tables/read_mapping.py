@@ -33,6 +33,7 @@ from adapters.tables.mapping import (
 from adapters.tables.read_style import read_style
 from adapters.tables.table import label
 from adapters.tables.words import Words
+from adapters.tables.xlsx_rows import ABOUT_SHEET
 from adapters.tables.yaml_tree import Items, Members, Node, Scalar, constant, read_yaml
 
 TOP = (
@@ -60,6 +61,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 PREFIX = re.compile(r"[A-Za-z0-9._-]{0,32}")
 INDEX = re.compile(r"0|[1-9][0-9]{0,3}")
 SHOWN_MEMBERS = 20
+FACTORS = Decimal("0.000000001"), Decimal(1_000_000_000)
 
 
 def read_mapping(path: Path) -> TableMapping:
@@ -115,6 +117,8 @@ class _Reader(Words):
         name = self.word(top["name"], "name")
         if not NAME.fullmatch(name):
             raise self.no(top["name"], "name: small letters, digits and hyphens, at most 40.")
+        if name == ABOUT_SHEET:
+            raise self.no(top["name"], f"“{name}” is the name of a sheet that error sheets have: choose another.")
         style, self.zone = read_style(self, top.get("table"))
         self.columns(top.get("columns"))
         self.value_tables(top.get("values"))
@@ -241,8 +245,14 @@ class _Reader(Words):
             raise self.no(node, "message must be a list of sections, each with `put`.")
         places: dict[Steps, int] = {}
         found = tuple(self.section(one, kind, version, places) for one in node.items)
+        numbered: dict[Steps, bool] = {}
         for steps, line in places.items():
             for length in range(1, len(steps)):
+                above, is_number = steps[:length], isinstance(steps[length], int)
+                if numbered.setdefault(above, is_number) is not is_number:
+                    raise self.no(
+                        line, f"{pointer(above)} has both names and numbers below it; a list has numbers alone."
+                    )
                 if steps[:length] in places:
                     raise self.no(line, f"{pointer(steps)} stands within {pointer(steps[:length])}, which line "
                                         f"{places[steps[:length]]} puts as a whole.")  # fmt: skip
@@ -350,6 +360,8 @@ class _Reader(Words):
         if found is None:
             raise self.no(given["unknown"], "unknown goes with values or codelist.")
         policy = constant(given["unknown"])
+        if not isinstance(policy, str | bool | int):
+            raise self.no(given["unknown"], "unknown is a single word: error, skip, keep, or a code of this table.")
         if (
             policy == WITHHELD
             and policy not in set(found.codes.values())
@@ -370,4 +382,6 @@ class _Reader(Words):
             factor = Decimal(0)
         if kind != "decimal" or not factor.is_finite() or factor <= 0:
             raise self.no(node, "times is a number above zero, and goes with `as: decimal`.")
+        if not FACTORS[0] <= factor <= FACTORS[1]:
+            raise self.no(node, f"times lies between {FACTORS[0]} and {FACTORS[1]}.")
         return factor

@@ -31,8 +31,10 @@ def read_style(words: Words, node: Node | None) -> tuple[Style, tzinfo | None]:
     if "delimiter" in given:
         text = words.word(given["delimiter"], "delimiter")
         made["delimiter"] = "\t" if text in ("tab", "\\t") else text
-        if len(made["delimiter"]) != 1:
-            raise words.no(given["delimiter"], "delimiter is a single character, or tab.")
+        if len(made["delimiter"]) != 1 or made["delimiter"] in '"\r\n\0':
+            raise words.no(
+                given["delimiter"], "delimiter is a single character, or tab; not a quote or the end of a line."
+            )
     if "header_row" in given:
         text = words.word(given["header_row"], "header_row")
         if not re.fullmatch(r"[1-9][0-9]{0,4}", text):
@@ -41,12 +43,18 @@ def read_style(words: Words, node: Node | None) -> tuple[Style, tzinfo | None]:
     if "blank" in given:
         made["blank"] = frozenset(folded(word) for word in words.words(given["blank"], "blank"))
     try:
-        "".encode(made.get("encoding", "utf-8"))
-    except LookupError:
+        b"".decode(made.get("encoding", "utf-8"), "surrogateescape")
+        "x".encode(made.get("encoding", "utf-8"), "surrogateescape")
+    except (LookupError, ValueError):
         raise words.no(given["encoding"], f"“{made['encoding']}” is no encoding; utf-8 or cp1252 would be.") from None
     decimal, thousands = made.get("decimal", "."), made.get("thousands", "")
-    if len(decimal) != 1 or len(thousands) > 1 or decimal == thousands or decimal.isdigit():
-        raise words.no(node, "decimal and thousands are one character each, and not the same.")
+    if (
+        len(decimal) != 1
+        or len(thousands) > 1
+        or decimal == thousands
+        or any(ch.isalnum() or ch in "+-" for ch in decimal + thousands)
+    ):
+        raise words.no(node, "decimal and thousands are one character each, no letters or digits, and not the same.")
     if "time_zone" in given:
         try:
             zone = read_zone(words.word(given["time_zone"], "time_zone"))

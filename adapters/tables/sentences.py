@@ -58,9 +58,21 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "La fila tiene {found} celdas y solo hay {allowed} encabezados.",
     ),
     "unreadable": ("This row cannot be read: {found}.", "Esta fila no se puede leer: {found}."),
+    "cell-form": (
+        "The spreadsheet says that this is a number, a date or another kind of value, and “{found}” is not one.",
+        "La hoja dice que esto es un número, una fecha u otra clase de valor, y “{found}” no lo es.",
+    ),
     "encoding": (
         "This is not text in {allowed}.",
         "Esto no es texto en {allowed}.",
+    ),
+    "still-blank": (
+        "The row is still blank: write here what it should hold, or delete this line.",
+        "La fila sigue vacía: escriba aquí lo que debe contener, o elimine esta línea.",
+    ),
+    "cut-in-sheet": (
+        "A cell here holds at most {allowed} characters, and this one is cut: correct the table itself.",
+        "Aquí una celda admite como máximo {allowed} caracteres y esta está cortada: corrija la tabla misma.",
     ),
     "another-row": (
         "This row is not one of the table's: its number in the first column was changed.",

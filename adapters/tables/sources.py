@@ -154,7 +154,7 @@ def _read(path: Path, left: Left | None) -> Message | None:
         payload = _payload(octets)
         header, body = payload["header"], payload["body"]
         address = f"{header['originator']}:{header['id']}"
-        if not isinstance(body, dict):
+        if not isinstance(body, dict) or not isinstance(header.get("handling"), dict):
             raise TypeError("body")
     except (BrokerError, KeyError, TypeError, OSError) as error:
         if left is not None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,9 @@ async def count(messages: AsyncIterator[Message], into: Statistics, left: Left) 
         tables = into.aggregates if aggregate else into.events
         for breakdown in into.breakdowns:
             counted = tables.setdefault(breakdown, Counter())
-            counted.update(product(*(values[name] for name in breakdown)))
-            if len(counted) > MAX_LINES:
+            if len(counted) + prod(len(values[name]) for name in breakdown) > MAX_LINES:
                 raise SetupRefused(detail=f"There are more than {MAX_LINES} combinations of {', '.join(breakdown)}.")
+            counted.update(product(*(values[name] for name in breakdown)))
 
 
 def values_of(dimension: str, message: Message) -> Iterator[str]:

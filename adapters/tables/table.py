@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -11,8 +12,18 @@ from pathlib import Path
 from adapters.tables.codes import folded
 from broker.errors import SetupRefused
 
-GUARDED = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a CSV cell that begins so for a formula; we put an apostrophe before it, and take it off again."""
+MAX_COLUMNS = 16_000
+"""A sheet has 16,384, and an error sheet four of its own."""
+START = r"(?:^|(?<=[,;\t\r\n]))"
+"""Where a cell begins, for somebody: a spreadsheet that expects semicolons begins a new one within a cell of ours."""
+FORMULA = r"(?=['\"]*[=+\-@\t\r＝＋－＠])"
+GUARD, GUARDED = re.compile(START + FORMULA), re.compile(START + "'" + FORMULA)
+"""A spreadsheet takes what begins so for a formula; in CSV we put an apostrophe before it, and take it off again."""
+
+
+NOT_IN_XML = {
+    n: " " for n in (*range(0x20), 0x7F, 0xFFFE, 0xFFFF, *range(0xD800, 0xE000)) if n not in (0x09, 0x0A, 0x0D)
+}
 
 
 class TableRefused(SetupRefused):
@@ -71,9 +82,19 @@ def label(heading: str, nth: int = 1) -> str:
     return folded(heading) + (f"#{nth}" if nth > 1 else "")
 
 
+def guarded(text: str) -> str:
+    """A CSV cell that no spreadsheet takes for a formula."""
+    return GUARD.sub("'", text)
+
+
 def unguarded(text: str) -> str:
-    """A CSV cell without the apostrophe that keeps it from being a formula."""
-    return text[1:] if text.startswith("'") and text[1:2] in GUARDED and len(text) > 1 else text
+    """A CSV cell without the apostrophes that keep it from being a formula: `unguarded(guarded(text)) == text`."""
+    return GUARDED.sub("", text) if "'" in text else text
+
+
+def printable(text: str) -> str:
+    """Without halves of characters (octets that are not in the table's encoding), which cannot be written anywhere."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def text_of(value: object, decimal: str) -> str:
@@ -134,12 +155,19 @@ def row_of(number: int, texts: Sequence[str], labels: Sequence[str], encoding: s
     for one, text in cells.items():
         if not text.isascii() and any("\ud800" <= ch <= "\udfff" for ch in text):
             flaws.append(Flaw("encoding", one, {"allowed": encoding}))
-            cells[one] = text.encode("utf-8", "replace").decode()
+            cells[one] = printable(text)
     return Row(number, cells, tuple(flaws))
 
 
-def check_headings(path: Path, headings: Sequence[str]) -> None:
+def check_headings(path: Path, headings: Sequence[str], encoding: str = "XML") -> None:
     if not any(heading.strip() for heading in headings):
         raise TableRefused(
             detail=f"{path}: the header row is blank. Which row has the headings? (table: header_row: ...)"
         )
+    if len(headings) > MAX_COLUMNS:
+        raise TableRefused(detail=f"{path} has {len(headings)} columns; at most {MAX_COLUMNS} are read.")
+    for heading in headings:
+        if printable(heading) != heading:
+            raise TableRefused(
+                detail=f"{path}: the heading “{printable(heading)}” is not text in {encoding}; is it cp1252? (table: encoding: ...)"
+            )

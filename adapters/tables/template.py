@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
+MAX_OPTIONAL = 6
+"""Parts in square brackets: backwards each may have been left out or not."""
 PIECE = re.compile(r"\[([^\[\]]*)\]|\{([^{}\[\]]+)\}|([^\[\]{}]+)")
 
 
@@ -34,9 +37,7 @@ class Part:
 class Template:
     text: str
     parts: tuple[Part, ...]
-    backwards: re.Pattern[str]
     gaps: tuple[str, ...]
-    """In the order of their groups `g0`, `g1` ... in `backwards`."""
 
     def fill(self, value: Callable[[str], str]) -> str:
         """The text with `value(gap)` in every gap; blank when all of them are."""
@@ -47,12 +48,16 @@ class Template:
         return "".join(values[p.name] if isinstance(p, Gap) else p for part in kept for p in part.pieces)
 
     def take_apart(self, text: str) -> dict[str, str] | None:
-        """Values for the gaps that give `text` again, or None. What two gaps share is given to the first."""
-        found = self.backwards.fullmatch(text)
-        if found is None:
-            return None
-        values = {gap: found[f"g{number}"] or "" for number, gap in enumerate(self.gaps)}
-        return values if self.fill(values.__getitem__) == text else None
+        """Values for the gaps that give `text` again, or None; each as short as it can be. The text may be anybody's, so
+        nothing is tried twice: the time is that of going over it once for every choice of what was left out."""
+        for kept in product(*((True, False) if part.optional else (True,) for part in self.parts)):
+            pieces = [piece for part, there in zip(self.parts, kept, strict=True) if there for piece in part.pieces]
+            values = _between(pieces, text)
+            if values is not None:
+                values = dict.fromkeys(self.gaps, "") | values
+                if self.fill(values.__getitem__) == text:
+                    return values
+        return None
 
 
 def read_template(text: str) -> Template:
@@ -76,7 +81,9 @@ def read_template(text: str) -> Template:
         raise TemplateRefused("has the same gap twice")
     if any(part.optional and not any(isinstance(p, Gap) for p in part.pieces) for part in parts):
         raise TemplateRefused("has brackets without a gap in them")
-    return Template(text, tuple(parts), _backwards(parts, gaps), tuple(gaps))
+    if sum(part.optional for part in parts) > MAX_OPTIONAL:
+        raise TemplateRefused(f"has more than {MAX_OPTIONAL} parts in brackets")
+    return Template(text, tuple(parts), tuple(gaps))
 
 
 def _pieces(text: str) -> list[str | Gap]:
@@ -86,13 +93,21 @@ def _pieces(text: str) -> list[str | Gap]:
     return pieces
 
 
-def _backwards(parts: list[Part], gaps: list[str]) -> re.Pattern[str]:
-    """Each gap as short as it can be; short texts alone are taken apart, so that no time is lost on it."""
-    expression = ""
-    for part in parts:
-        inner = "".join(
-            f"(?P<g{gaps.index(piece.name)}>.*?)" if isinstance(piece, Gap) else re.escape(piece)
-            for piece in part.pieces
-        )
-        expression += f"(?:{inner})?" if part.optional else inner
-    return re.compile(expression, re.DOTALL)
+def _between(pieces: list[str | Gap], text: str) -> dict[str, str] | None:
+    """What stands in the gaps, or None: the words in their order, each as early as can be, the last at the end."""
+    gaps, words = [], [""]
+    for piece in pieces:
+        if isinstance(piece, Gap):
+            gaps.append(piece.name)
+            words.append("")
+        else:
+            words[-1] += piece
+    values: dict[str, str] = {}
+    at = len(words[0]) if text.startswith(words[0]) else -1
+    for number, (gap, after) in enumerate(zip(gaps, words[1:], strict=True), 1):
+        end = text.find(after, at) if number < len(gaps) else len(text) - len(after)
+        if at < 0 or end < at or not text.startswith(after, end):
+            return None
+        values[gap] = text[at:end]
+        at = end + len(after)
+    return values if at == len(text) else None

@@ -16,7 +16,7 @@ from adapters.tables.files import csv_rows, replacing
 from adapters.tables.sources import Left, Message
 
 COLUMNS = (
-    "type", "value", "standing", "valid_from", "valid_until", "tlp", "originator", "address", "priority", "headings",
+    "type", "value", "standing", "valid_from", "valid_until", "tlp", "caveats", "originator", "address", "priority", "headings",
     "actions", "subject",
 )  # fmt: skip
 TYPES: Mapping[str, str] = {
@@ -75,6 +75,8 @@ def why_not(message: Message, now: datetime) -> str | None:
         return "expired"
     valid = body.get("valid")
     first, last = (_day(valid.get(name)) for name in ("from", "until")) if isinstance(valid, Mapping) else (None, None)
+    if last is None and isinstance(valid, Mapping) and valid.get("until") is not None:
+        return "expired"  # of what nobody can read nobody knows that it is in force
     if last is not None and last < now.date():
         return "expired"
     if first is not None and first > now.date():
@@ -87,7 +89,8 @@ def entries(body: Mapping[str, Any]) -> Iterator[Entry]:
     found: dict[Entry, None] = {}
     for name in LOOKED_IN:
         found.update(dict.fromkeys(_identifiers(name, body.get(name))))
-    for line in body.get("goods") or ():
+    goods = body.get("goods")
+    for line in goods if isinstance(goods, list) else ():
         if isinstance(line, Mapping) and isinstance(line.get("hs"), str):
             found[Entry("hs", line["hs"])] = None
     route = _route(body.get("route"))
@@ -132,6 +135,7 @@ def rows(message: Message) -> Iterator[list[str]]:
     ends = [str(day)[:10] for day in (valid.get("until"), header.get("expires_at")) if day]
     shared = [
         str(valid.get("from") or str(header.get("event_at"))[:10]), min(ends, default=""), str(header["handling"].get("tlp")),
+        "; ".join(" ".join(str(one).split()) for one in _list(header["handling"].get("caveats"))),
         str(header["originator"]), message.address, str(header.get("priority") or "routine"), _joined(body.get("headings")),
         _joined(body.get("requested_actions")), " ".join(str(body.get("subject", "")).split()),
     ]  # fmt: skip
@@ -139,8 +143,12 @@ def rows(message: Message) -> Iterator[list[str]]:
         yield [*entry, *shared]
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _joined(codes: Any) -> str:
-    return " ".join(map(str, codes)) if isinstance(codes, list) else ""
+    return " ".join(map(str, _list(codes)))
 
 
 async def write(path: Path, messages: AsyncIterator[Message], now: datetime, left: Left) -> tuple[int, int]:
