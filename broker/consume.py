@@ -181,7 +181,8 @@ async def _connection(client: Client, amqp_url: str, name: str, prefetch: int) -
     finally:
         connection.close_callbacks.discard(ended)
         with suppress(Exception):  # it may be gone already, in any way
-            await asyncio.wait_for(connection.close(), CONNECT_SECONDS)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.close()
 
 
 def with_login(amqp_url: str, member: str, token: str) -> str:

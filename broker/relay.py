@@ -18,14 +18,14 @@ import httpx2
 from aio_pika.exceptions import AMQPError
 
 from broker import metrics
-from broker.errors import LedgerAway, WireRefused
+from broker.errors import Held, LedgerAway, WireRefused
 from broker.hub import Hub
 from broker.ledger import relays, wire
 from broker.ledger.deliveries import DRAIN
 from broker.ledger.wakes import REGISTRY, RELAYS, Waiter
 from broker.logs import log
 from broker.rabbit import dead_letters, startup
-from broker.rabbit.connections import WIRE_ERRORS, Connections, connect
+from broker.rabbit.connections import WIRE_ERRORS, Connections, connect, heed_cancellation
 from broker.rabbit.management import Management
 from broker.rabbit.member_queue import SWEEP_SECONDS, After, MemberQueue
 
@@ -33,12 +33,16 @@ ROUND_SECONDS = relays.LIVES_SECONDS / 4
 """How often a relay says that it lives, and looks for queues of others that have died."""
 RETRY_SECONDS = (1.0, 30.0)
 """Shortest and longest pause before a queue that failed is tried again."""
+HELD_SECONDS = 0.05
+"""The same for a queue of which a correction, or the relay before, has something in its hands."""
 RECONNECT_SECONDS = (0.5, 5.0)
 """The same for RabbitMQ as a whole: everybody waits for it."""
 CLOSE_AGAIN_SECONDS = 2
 """Connections of a barred member are closed repeatedly for this long: one may have been opening when the bar fell."""
 BROKEN_SECONDS = 30.0
 """A queue that has done nothing for so long, while a new one works, is taken to be broken for good, and made anew."""
+LISTED_SECONDS = relays.LIVES_SECONDS
+"""RabbitMQ's management API lists a new connection within five seconds, whatever its interval for statistics."""
 LEAVE_SECONDS = 12
 """A stopping relay waits so long for what it has in flight: a little more than a publish may take."""
 
@@ -67,7 +71,7 @@ class Relay:
             except* WireRefused:
                 raise
             except* (*WIRE_ERRORS, LedgerAway) as gone:
-                if session.connected:
+                if session.connected_at is not None:
                     pause = RECONNECT_SECONDS[0]
                 log.warning("wire.away", detail=_first(gone), again_seconds=pause)
             finally:
@@ -102,7 +106,7 @@ class _Session:
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
         self.hub = relay.hub
-        self.connected = False
+        self.connected_at: float | None = None
         self.number = 0
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.leaving: set[str] = set()
@@ -124,11 +128,22 @@ class _Session:
                 raise startup.login_refused(self.relay.amqp_url) from None
             raise
         finally:
-            if self.connected:
+            if self.connected_at is not None:
                 self.relay.former.add(self.number)
             with suppress(LedgerAway):
-                async with self.hub.ledger.accepting() as c:
-                    await (relays.die if self.connected and not clean else relays.resign)(c, self.number)
+                await self._end(clean)
+
+    async def _end(self, clean: bool) -> None:
+        """Nothing of a clean end is left in RabbitMQ. Else our connections may be half open there: who takes over closes
+        them by name, and is kept waiting (until we are taken for dead) for as long as RabbitMQ may not list them yet."""
+        if clean or self.connected_at is None:
+            end = relays.resign
+        elif loop_seconds() - self.connected_at >= LISTED_SECONDS:
+            end = relays.die
+        else:
+            return
+        async with self.hub.ledger.accepting() as c:
+            await end(c, self.number)
 
     async def _prove(self) -> None:
         async with self.hub.ledger.reading() as c:
@@ -137,7 +152,7 @@ class _Session:
         self.relay.proved = True
 
     async def _work(self) -> None:
-        self.connected = True
+        self.connected_at = loop_seconds()
         metrics.wire_up.set(1)
         log.info("wire.connected", relay=self.number)
         async with asyncio.TaskGroup() as group:
@@ -159,6 +174,7 @@ class _Session:
             began = loop_seconds()
             try:
                 await dead_letters.take_in(self.hub, self.connections)
+                pause, failing_since = RETRY_SECONDS[0], loop_seconds()
             except WIRE_ERRORS as error:
                 now = loop_seconds()
                 if now - began > BROKEN_SECONDS:  # it had worked
@@ -167,6 +183,7 @@ class _Session:
                 if now - failing_since > BROKEN_SECONDS and await self.connections.healthy():
                     await dead_letters.rebuild(self.hub, self.management)
                     failing_since = loop_seconds()
+                heed_cancellation()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_SECONDS[1])
 
@@ -178,6 +195,7 @@ class _Session:
         """Until told to stop: close who is barred; hold a fair share of the queues, with one task for each."""
         with self.hub.wakes.listening(REGISTRY, RELAYS) as changed:
             while not self.relay.stopping:
+                heed_cancellation()
                 changed.clear()
                 seconds = ROUND_SECONDS
                 with suppress(LedgerAway):
@@ -199,6 +217,7 @@ class _Session:
         for queue, task in list(self.tasks.items()):
             if task.done():
                 del self.tasks[queue]
+        heed_cancellation()
         for queue in standing.mine - self.tasks.keys():
             self.leaving.discard(queue)
             self.tasks[queue] = group.create_task(self._serve(queue))
@@ -261,11 +280,12 @@ class _Session:
                 after = After.NOTHING
                 try:
                     after = await queue.step()
+                    heed_cancellation()
                     if id in self.relay.parked:
                         await self._park(id, None)
                     pause, failing_since = RETRY_SECONDS[0], None
-                except LedgerAway:
-                    await woken.wait(RETRY_SECONDS[0])
+                except LedgerAway as gone:
+                    await woken.wait(HELD_SECONDS if isinstance(gone, Held) else RETRY_SECONDS[0])
                     continue
                 except WIRE_ERRORS as error:
                     if self.connections.lost.is_set():
@@ -276,6 +296,7 @@ class _Session:
                     if loop_seconds() - failing_since > BROKEN_SECONDS and await self._broken(queue, error):
                         failing_since = None
                     await queue.failed()
+                    heed_cancellation()
                     await self._leave_alone(queue, woken, pause)
                     pause = min(pause * 2, RETRY_SECONDS[1])
                     continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from broker.commands import options
-from broker.commands.speak import REFUSED, answer, clean, note, say, table
+from broker.commands.speak import REFUSED, answer, clean, in_json, note, say, table
 
 if TYPE_CHECKING:
     from broker.client import Client, Delivery
@@ -54,7 +53,7 @@ async def work_off(
         try:
             deliveries = await client.lease(queue, BATCH, lease_seconds, 0 if once else WAIT_SECONDS)
             if deliveries:
-                await settle(client, queue, [await handle(delivery) for delivery in deliveries])
+                await _work_through(client, queue, deliveries, handle, lease_seconds)
             elif once:
                 return
             pause = AWAY_SECONDS[0]
@@ -64,6 +63,28 @@ async def work_off(
             note(f"{clean(error)}: trying again")
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter, not a secret
             pause = min(2 * pause, AWAY_SECONDS[1])
+
+
+async def _work_through(
+    client: Client,
+    queue: str,
+    deliveries: Sequence[Delivery],
+    handle: Callable[[Delivery], Awaitable[dict[str, Any]]],
+    lease_seconds: int,
+) -> None:
+    """Handle each and settle them together. Whenever half of the lease is over, what is done is settled and the rest is
+    kept for longer: a slow disk must not have everything come again until it is given up."""
+    now = asyncio.get_running_loop().time
+    done: list[dict[str, Any]] = []
+    half = now() + lease_seconds / 2
+    for place, delivery in enumerate(deliveries, start=1):
+        done.append(await handle(delivery))
+        if place == len(deliveries) or now() >= half:
+            await settle(client, queue, done)
+            done = []
+            if rest := deliveries[place:]:
+                await client.extend(queue, rest, lease_seconds)
+            half = now() + lease_seconds / 2
 
 
 async def follow(
@@ -302,7 +323,7 @@ def _line(
     header = payload["header"]
     shown = {"address": f"{header['originator']}:{header['id']}", "delivery": delivery, "sequence": sequence, "round": round,
              "duties": list(duties), "rule": rule, "message": message, "payload": payload}  # fmt: skip
-    say(json.dumps(shown, ensure_ascii=False))
+    say(in_json(shown))
     _flush()
 
 

@@ -42,6 +42,7 @@ async def examine(config: Config, language: str, now: clock.Clock = clock.now) -
     """Every finding, as it is found."""
     looked = partial(look, language)
     yield machine.settings(config)
+    yield (speaks := await looked("schemas", lambda: machine.schemas(config.schemas)))
     for folder in startup_checks.folders(config.home, config.ledger_url):
         yield (found := machine.folder(folder, config.ledger_url))
         if found.outcome != "fail" or folder.is_dir():
@@ -59,7 +60,7 @@ async def examine(config: Config, language: str, now: clock.Clock = clock.now) -
 
     opened = open_ledger(config.ledger_url)
     try:
-        async for found in _ledger(config, opened, key, running, language, now):
+        async for found in _ledger(config, opened, key, running, language, now, speaks=speaks.outcome == "ok"):
             yield found
     except DBAPIError as error:
         yield fail(
@@ -72,7 +73,14 @@ async def examine(config: Config, language: str, now: clock.Clock = clock.now) -
 
 
 async def _ledger(
-    config: Config, opened: Ledger, key: jws.PrivateKey | None, running: bool, language: str, now: clock.Clock
+    config: Config,
+    opened: Ledger,
+    key: jws.PrivateKey | None,
+    running: bool,
+    language: str,
+    now: clock.Clock,
+    *,
+    speaks: bool,
 ) -> AsyncIterator[Finding]:
     looked = partial(look, language)
     for check, work in (
@@ -89,8 +97,8 @@ async def _ledger(
     if key is not None:
         yield await looked("hub key", lambda: ledger.hub_key(registry, key, str(config.hub_key), now()))
     if config.amqp_url is not None:
-        if key is not None:
-            hub = Hub(opened, load_language(), key, config.public_url, now)
+        if key is not None and speaks:
+            hub = Hub(opened, load_language(config.schemas), key, config.public_url, now)
             async for found in _wire(config, hub, registry, running, language):
                 yield found
         yield await ledger.relays_alive(opened, running)

@@ -14,6 +14,7 @@ from broker import jws, keyfiles, startup_checks
 from broker.config import Config
 from broker.doctor import Finding, fail, ok, warn
 from broker.errors import Fault, SetupRefused
+from broker.language.kinds import load_language
 from broker.members import fingerprint
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -36,6 +37,12 @@ def settings(config: Config) -> Finding:
             "Put TLS in front, and set TIDEWAITER_PUBLIC_URL to the https address before anybody is enrolled.",
         )  # fmt: skip
     return ok("settings", found)
+
+
+def schemas(path: Path) -> Finding:
+    """Raises SetupRefused for what `serve` would not start with."""
+    found = load_language(path)
+    return ok("schemas", f"{len(found.kinds)} kinds and {len(found.codelists)} code lists in {path}")
 
 
 def folder(path: Path, ledger_url: str) -> Finding:

@@ -9,8 +9,11 @@ All three commit when their block ends and are durable once it has ended (fsync 
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +22,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
-from broker.errors import Fault, LedgerAway, SetupRefused
+from broker.errors import Fault, Held, LedgerAway, SetupRefused
 from broker.ledger import tables, wakes
 from broker.ledger.wakes import Wakes
 
@@ -28,10 +32,16 @@ REGISTRY_LOCK = 0x7469_6465  # "tide": key of the PostgreSQL advisory lock
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(:key)")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:key)")
 BUSY_SECONDS = 10
+SHORTLY_SECONDS = 0.02
+GIVE_BACK_LOOKS = 50
 IDLE_SECONDS = 10
 """PostgreSQL ends a transaction in which nothing is asked for so long: of a process that was stopped, not ended. Others
 would wait for what it holds until it goes on."""
 RETRY_AFTER_SECONDS = 2
+PRAGMAS = f"""PRAGMA busy_timeout={BUSY_SECONDS * 1000}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"""
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's word for a row that `NOWAIT` found locked."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +90,13 @@ class Ledger:
             yield connection
 
     async def close(self) -> None:
-        await self.reading_engine.dispose()
-        await self.writing.dispose()
+        """Once whoever was ended has given back what it had: a connection that comes later would be closed by nobody."""
+        for engine in (self.reading_engine, self.writing):
+            for _ in range(GIVE_BACK_LOOKS):
+                if not engine.pool.checkedout():  # type: ignore[attr-defined] # ours are queue pools
+                    break
+                await asyncio.sleep(SHORTLY_SECONDS)
+            await engine.dispose()
 
 
 @asynccontextmanager
@@ -94,16 +109,21 @@ async def away() -> AsyncIterator[None]:
     except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
         raise LedgerAway(detail=type(error).__name__, retry_after=RETRY_AFTER_SECONDS) from error
     except DBAPIError as error:
+        if _sqlstate(error) == LOCK_NOT_AVAILABLE:
+            raise Held(detail="held by another transaction", retry_after=RETRY_AFTER_SECONDS) from error
         if error.connection_invalidated or _is_connection_loss(error):
             raise LedgerAway(detail=type(error).__name__, retry_after=RETRY_AFTER_SECONDS) from error
         raise
 
 
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
 def _is_connection_loss(error: DBAPIError) -> bool:
-    state = getattr(error.orig, "sqlstate", None) or ""
     # connection, operator intervention, resources, not in that state, rolled back for a deadlock's sake; and what
     # PostgreSQL calls a fault of its system or its own: a full disk can be either (a login's "could not write init file")
-    return state[:2] in ("08", "57", "53", "55", "40", "58", "XX")
+    return _sqlstate(error)[:2] in ("08", "57", "53", "55", "40", "58", "XX")
 
 
 def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
@@ -150,17 +170,39 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def _(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's recipe: we say BEGIN ourselves
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_SECONDS * 1000}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "trusted_schema=OFF",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            _write_ahead(connection)
+        except (Exception, asyncio.CancelledError):  # the pool has not got it yet, and it would keep the file locked
+            connection.close()
+            raise
+
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def _(connection: Any, _record: Any, _error: Any) -> None:
+        """Who is ended within a statement leaves its cursor behind, in a traceback perhaps, and SQLite keeps a connection
+        with an open statement, and its lock, for as long as that lives. So it is rolled back before it is closed: by its
+        own thread, after the statement, whatever becomes of us (through aiosqlite's queue, as SQLAlchemy does itself)."""
+        driver = connection.driver_connection
+        with suppress(ValueError):  # it is closed
+            driver._tx.put_nowait((None, driver._conn.rollback))
 
     @event.listens_for(engine.sync_engine, "begin")
     def _(connection: Any) -> None:
         connection.exec_driver_sql(begin)
+
+
+def _write_ahead(connection: Any) -> None:
+    """The journal mode of the file, for good, and what holds for the connection. As a script, which leaves no statement
+    open whatever becomes of who waits for it.
+
+    Where several open a new file at once SQLite does not wait with the journal mode, whatever `busy_timeout` says: the
+    one that loses would be told "database is locked".
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.run_async(lambda driver: driver.executescript(PRAGMAS))
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        await_only(asyncio.sleep(SHORTLY_SECONDS))

@@ -144,8 +144,9 @@ async def take(
     """Up to `limit` ready deliveries that may be handed over now, in sequence order, locked for this transaction.
 
     What may not is turned into its tombstone. Returns (rows, how many lapsed). Marks nothing as handed over.
-    What somebody else holds is passed over, never waited for: it may be a relay that was stopped with a transaction open.
-    Should a correction that holds it come to nothing, it is offered after its successors.
+    What another transaction holds (a correction, another reader's lease) may come to nothing there: its successors must
+    not be offered before it. It is neither passed over nor waited for, for its process may have been stopped: raises Held,
+    to be tried again.
     """
     offered: list[RowMapping] = []
     lapsed_count = 0
@@ -157,7 +158,7 @@ async def take(
             .where(or_(d.available_at.is_(None), d.available_at <= now))
             .order_by(d.sequence)
             .limit(limit - len(offered))
-            .with_for_update(of=t.deliveries, skip_locked=True)
+            .with_for_update(of=t.deliveries, nowait=True)
         )
         rows = (await c.execute(query)).mappings().all()
         if not rows:

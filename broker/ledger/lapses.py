@@ -8,6 +8,7 @@ acknowledges has a past of published deliveries without end. What waits is read 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,11 +29,15 @@ PIECE = 1_000
 
 async def lapse_chain(c: AsyncConnection, registry: Registry, chain: int, now: datetime) -> None:
     """What is out of a chain, after an amendment."""
-    query = standings().where(t.messages.c.chain == chain, t.messages.c.withdraws.is_(False))
-    rows = await _locked(c, query.where(or_(state_is("ready"), state_is("published"))).order_by(d.queue, d.sequence))
-    barred = [row for row in rows if barred_by_amendment(standing(row), registry, now)]
-    for queue in sorted({row["queue"] for row in barred}):
-        if await _revoke(c, queue, [row for row in barred if row["queue"] == queue], now):
+    out = or_(state_is("ready"), state_is("published"))
+    query = standings().where(t.messages.c.chain == chain, t.messages.c.withdraws.is_(False), out)
+    barred: dict[str, list[int]] = defaultdict(list)
+    for row in (await c.execute(query)).mappings():
+        if barred_by_amendment(standing(row), registry, now):
+            barred[row["queue"]].append(row["sequence"])
+    for queue in sorted(barred):  # only these are locked: who is still entitled is not held up
+        theirs = standings().where(d.queue == queue, d.sequence.in_(barred[queue]), out).order_by(d.sequence)
+        if await _revoke(c, queue, await _locked(c, theirs), now):
             await _drain(c, queue, now)
 
 

@@ -77,7 +77,8 @@ class Waiter:
     async def wait(self, seconds: float) -> bool:
         """True if woken within so long."""
         try:
-            await asyncio.wait_for(self._event.wait(), max(seconds, 0))
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._event.wait()
         except TimeoutError:
             return False
         return True

@@ -89,7 +89,8 @@ async def claim(
 ) -> list[RowMapping]:
     """Deliveries about to be published by the relay that holds the queue. From here on the member counts as a holder:
     a crash after the publish must not forget that it has it. Each row's `attempt` is the one before; the copy to publish
-    has `attempt + 1`."""
+    has `attempt + 1`. Raises Held.
+    """
     row = await queue_row(c, queue)
     if row["drain"] or row["relay"] != relay:
         return []

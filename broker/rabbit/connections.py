@@ -25,6 +25,8 @@ from broker.rabbit.topology import TIMEOUT_SECONDS
 
 WIRE_ERRORS = (AMQPError, TimeoutError, httpx2.HTTPError, OSError, RuntimeError)
 """RuntimeError is what aio-pika and aiormq say of channels and connections that have closed."""
+HEARTBEAT_SECONDS = 20
+"""A connection on which nothing comes for three of them is dead, whatever TCP believes; RabbitMQ waits for two."""
 CANARY_SECONDS = 10
 CLOSE_SECONDS = 1
 """A channel held up by its queue does not close in time; it is left behind then."""
@@ -85,13 +87,14 @@ class Connections:
 async def opened(amqp_url: str, name: str = "tidewaiter") -> AsyncIterator[AbstractConnection]:
     """A connection that is closed in every case. aio-pika's own `connect` leaves one behind that could not be opened,
     whose remains then close themselves at any time, in any thread."""
-    connection = Connection(make_url(amqp_url, name=name))
+    connection = Connection(make_url(amqp_url, name=name, heartbeat=HEARTBEAT_SECONDS))
     try:
         await connection.connect(timeout=TIMEOUT_SECONDS)
         yield connection
     finally:
         with suppress(*WIRE_ERRORS):
-            await asyncio.wait_for(connection.close(), TIMEOUT_SECONDS)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await connection.close()
 
 
 @asynccontextmanager
@@ -113,6 +116,16 @@ async def _channel(connection: AbstractConnection) -> AsyncIterator[AbstractChan
         await abandon(channel)
 
 
+def heed_cancellation() -> None:
+    """After RabbitMQ was asked, before anything is waited for again. Raises CancelledError if this task has been told to
+    end and was not allowed to hear it: before Python 3.12 `asyncio.wait_for`, which aiormq waits with, forgets a
+    cancellation that comes with the result, and whoever waits for our end would wait for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def abandon(channel: AbstractChannel) -> None:
     with suppress(*WIRE_ERRORS):
-        await asyncio.wait_for(channel.close(), CLOSE_SECONDS)
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await channel.close()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from broker import metrics
 from broker.errors import LedgerAway
@@ -25,7 +25,7 @@ from broker.ledger import touch, wire
 from broker.ledger.wire import Copy
 from broker.logs import log
 from broker.rabbit import topology
-from broker.rabbit.connections import WIRE_ERRORS, Connections
+from broker.rabbit.connections import WIRE_ERRORS, Connections, heed_cancellation
 from broker.rabbit.management import Management
 from broker.rabbit.topology import TIMEOUT_SECONDS
 
@@ -36,21 +36,29 @@ QUIET_SECONDS = 5.0
 """RabbitMQ passes a dead letter on within milliseconds: what was on its way to a queue has come by then."""
 LOOK_AGAIN_SECONDS = 30.0
 """Between two looks: at a queue from which nothing comes; at those of before that are not empty or not ours to empty."""
+SILENT_LOOKS = 2
+"""After so many the queue is read anew."""
 
 
 async def take_in(hub: Hub, connections: Connections) -> None:
-    """Read dead letters for ever. Raises ConnectionError once nobody reads them, ChannelNotFoundEntity once the queue is
-    gone: whoever begins anew declares it again."""
+    """Read dead letters. Raises ConnectionError once nobody reads them, ChannelNotFoundEntity once the queue is
+    gone: whoever begins anew declares it again. Returns when nothing has come for so long that it may have been sent and
+    not have arrived (`MemberQueue.astray`): what is out comes back with the channel."""
     async with connections.reading(PREFETCH) as channel:
         queue = await topology.declare_dead_letters(channel, hub.dead_letters)
         letters = await _consumed(queue)
-        while True:
+        silent = 0
+        while silent < SILENT_LOOKS:
+            heed_cancellation()
             try:
-                letter = await asyncio.wait_for(letters.get(), LOOK_AGAIN_SECONDS)
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                    letter = await letters.get()
             except TimeoutError:  # that a queue was deleted under its consumer is not told to who waits
-                if not (await _counted(channel, queue.name))[1]:
+                silent += 1
+                if not (await topology.counted(channel, queue.name))[1]:
                     raise ConnectionError("nobody reads the dead letters") from None
             else:
+                silent = 0
                 await _write_down(hub, letter)
 
 
@@ -72,25 +80,28 @@ async def take_over(hub: Hub, connections: Connections, management: Management) 
                 return
         except WIRE_ERRORS as error:
             log.warning("wire.former-dead-letters", detail=f"{type(error).__name__}: {error}"[:200])
+        heed_cancellation()
         await asyncio.sleep(random.uniform(0.5, 1.5) * LOOK_AGAIN_SECONDS)  # noqa: S311 - jitter, not a secret
 
 
 async def _emptied(hub: Hub, connections: Connections, name: str) -> bool:
     """Whether this relay has done so, and deleted it. What it holds when it leaves goes back with the channel."""
     async with connections.reading(PREFETCH) as channel:
-        if (await _counted(channel, name))[1]:  # 1
+        if (await topology.counted(channel, name))[1]:  # 1
             return False
         queue = await channel.get_queue(name, ensure=False)
         letters = await _consumed(queue)
-        if (await _counted(channel, name))[1] > 1:  # another relay had the same thought
+        if (await topology.counted(channel, name))[1] > 1:  # another relay had the same thought
             return False
         await queue.unbind(topology.DEAD, timeout=TIMEOUT_SECONDS)  # 2
         quiet = 0
         while quiet < 2:  # 3: twice, since RabbitMQ may count before a letter that it has sent arrives
+            heed_cancellation()
             try:
-                letter = await asyncio.wait_for(letters.get(), QUIET_SECONDS)
+                async with asyncio.timeout(QUIET_SECONDS):
+                    letter = await letters.get()
             except TimeoutError:
-                quiet = quiet + 1 if await _counted(channel, name) == (0, 1) else 0
+                quiet = quiet + 1 if await topology.counted(channel, name) == (0, 1) else 0
             else:
                 quiet = 0
                 await _write_down(hub, letter)
@@ -104,12 +115,6 @@ async def _consumed(queue: AbstractQueue) -> asyncio.Queue[AbstractIncomingMessa
     letters: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
     await queue.consume(letters.put, timeout=TIMEOUT_SECONDS)
     return letters
-
-
-async def _counted(channel: AbstractChannel, name: str) -> tuple[int, int]:
-    """(what waits, who reads it) as RabbitMQ says at once; who reads no more counts while it still holds something."""
-    found = (await channel.declare_queue(name, passive=True, timeout=TIMEOUT_SECONDS)).declaration_result
-    return found.message_count or 0, found.consumer_count or 0
 
 
 async def _write_down(hub: Hub, letter: AbstractIncomingMessage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,6 +21,15 @@ class Depth:
 
     ready: int | None
     unacknowledged: int | None
+
+
+@dataclass(frozen=True)
+class Readers:
+    """What a member's channels know of a queue."""
+
+    consumers: int
+    unacknowledged: int | None
+    """What they hold that may be of this queue; None where one of them has not counted yet."""
 
 
 def vhost_of(amqp_url: str) -> str:
@@ -108,24 +118,52 @@ class Management:
         found: dict[str, Any] = answer.json()
         return Depth(found.get("messages_ready"), found.get("messages_unacknowledged"))
 
+    async def readers(self, member: str, queue: str) -> Readers:
+        """What the member's channels believe to have of the queue, as they said some seconds ago."""
+        reads: dict[str, list[str]] = defaultdict(list)
+        for consumer in await self._list("consumers"):
+            if channel := consumer["channel_details"]:  # an empty list once it has gone
+                reads[channel["name"]].append(consumer["queue"]["name"])
+        channels = await self._client.get(f"/api/vhosts/{self._vhost}/channels")
+        channels.raise_for_status()
+        theirs = [channel for channel in channels.json() if channel.get("user") == member]
+        counts = [
+            channel.get("messages_unacknowledged")
+            for channel in theirs
+            if queue in reads.get(channel["name"], [queue])  # a channel without a consumer may use `basic.get`
+        ]
+        consumers = sum(reads[channel["name"]].count(queue) for channel in theirs)
+        return Readers(consumers, None if None in counts else sum(counts))
+
     async def delete_queue(self, queue: str) -> None:
         """Delete it, whatever it holds and however broken it is: RabbitMQ forgets one that does not answer, too."""
         answer = await self._client.delete(f"/api/queues/{self._vhost}/{quote(queue, safe='')}")
         if answer.status_code != 404:
             answer.raise_for_status()
 
+    async def connected(self, member: str) -> int:
+        """How many connections the member has."""
+        return len(await self._connections_of(member) or ())
+
     async def close_connections(self, member: str) -> int:
         """Close every connection of the member; returns how many there were. What it held unacknowledged is back in
         its queues once none is left."""
-        at = f"/api/connections/username/{quote(member, safe='')}"
-        open_ones = await self._client.get(at)
-        if open_ones.status_code == 404:
+        open_ones = await self._connections_of(member)
+        if open_ones is None:
             return 0
-        open_ones.raise_for_status()
-        answer = await self._client.delete(at, headers={"X-Reason": "access has changed"})
+        answer = await self._client.delete(_of_user(member), headers={"X-Reason": "access has changed"})
         if answer.status_code != 404:
             answer.raise_for_status()
-        return len(open_ones.json())
+        return len(open_ones)
+
+    async def _connections_of(self, member: str) -> list[Any] | None:
+        """None: RabbitMQ knows nobody of that name."""
+        answer = await self._client.get(_of_user(member))
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        found: list[Any] = answer.json()
+        return found
 
     async def close_named(self, name: str) -> None:
         """Close the connections that call themselves `name`; returns once RabbitMQ lists none any more."""
@@ -140,3 +178,7 @@ class Management:
         answer = await self._client.get("/api/connections", params={"columns": "name,user_provided_name"})
         answer.raise_for_status()
         return [c["name"] for c in answer.json() if c.get("user_provided_name") == name]
+
+
+def _of_user(member: str) -> str:
+    return f"/api/connections/username/{quote(member, safe='')}"

@@ -24,7 +24,7 @@ from broker.ledger import wire
 from broker.ledger.wire import Copy
 from broker.logs import log
 from broker.rabbit import topology
-from broker.rabbit.connections import Connections, abandon
+from broker.rabbit.connections import Connections, abandon, heed_cancellation
 from broker.rabbit.management import Management
 from broker.rabbit.publish import Published, copy_of, publish_all
 from broker.rabbit.topology import TIMEOUT_SECONDS, WINDOW
@@ -42,7 +42,8 @@ NARROW_SECONDS = 0.1
 DRAIN_TOGETHER = 500
 DRAIN_QUIET_SECONDS = 0.2
 """A drained queue that sends nothing for so long is asked whether it is empty."""
-NOBODY_READS_SECONDS = 5
+READERS_SECONDS = 5
+"""A queue from which somebody does not go in this time is left alone for a while, and drained anew."""
 
 
 class After(Enum):
@@ -71,6 +72,15 @@ class MemberQueue:
     window: int = field(default_factory=lambda: WINDOW)
     """How many messages RabbitMQ may hold: few after a drain, twice as many each time the member is seen to read. What
     is drained costs what was put in, and a member whose rights change every few seconds must get to read in between."""
+    unacknowledged: int = 0
+    """As RabbitMQ counted it at the last look."""
+    waiting: int = 0
+    consumers: int = 0
+    """Both as the queue itself said then."""
+    unread: bool = False
+    """It was lost and made anew: who read the one before shall read this one, told of it or not."""
+    astray: tuple[int, int] = (0, 0)
+    """Of the unacknowledged, what no channel of the member's knew of; consumers that only their channel knew of."""
     sampled: int = 0
     published_since: int = 0
     checked_at: float = float("-inf")
@@ -140,7 +150,8 @@ class MemberQueue:
 
     async def _publish(self, limit: int) -> After:
         if self.channel is None:
-            self.channel = await asyncio.wait_for(self.connections.writing(), TIMEOUT_SECONDS)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                self.channel = await self.connections.writing()
         now = self.hub.now()
         async with self.hub.ledger.accepting() as c:
             rows = await wire.claim(c, await self.hub.registry(c), self.id, self.relay, limit, now)
@@ -173,32 +184,60 @@ class MemberQueue:
 
     # ── watching ──
 
-    async def _ready(self) -> int:
-        """Messages that wait for a consumer. A queue that does not answer says 0. Raises ChannelNotFoundEntity."""
+    async def _counted(self) -> tuple[int, int]:
+        """(what waits, who reads it). A queue that does not answer says (0, 0). Raises ChannelNotFoundEntity."""
         async with self.connections.asking() as channel:
-            state = await channel.declare_queue(self.name, passive=True, timeout=TIMEOUT_SECONDS)
-        return state.declaration_result.message_count or 0
+            return await topology.counted(channel, self.name)
 
     async def _sample(self) -> bool:
         """Count ready (exact) and unacknowledged (some seconds old). True if nothing at all was counted."""
         before = self.published_since
         depth = await self.management.depth(self.name)
-        ready = await self._ready()
-        self.sampled = ready + (depth.unacknowledged or 0)
+        self.waiting, self.consumers = await self._counted()
+        self.unacknowledged = depth.unacknowledged or 0
+        self.sampled = self.waiting + self.unacknowledged
         self.published_since -= before
-        return (ready, depth.ready, depth.unacknowledged, self.published_since) == (0, 0, 0, 0)
+        return (self.waiting, depth.ready, depth.unacknowledged, self.published_since) == (0, 0, 0, 0)
 
     async def _check(self) -> None:
         """The queue exists; if it was lost, what it may have held is ready again. Remember when it was seen empty."""
         now = self.hub.now()
         try:
-            await self._ready()
+            await self._counted()
         except ChannelNotFoundEntity:
             await self._make()
+        if not self.row["declared"]:  # by a relay that ended before it could say so: it would never be drained
+            await self._make()
+        if self.unread:
+            await self.management.close_connections(self.row["member"])
+            self.unread = False
         if await self._sample() and await self._is_empty():
             async with self.hub.ledger.accepting() as c:
                 await wire.set_queue(c, self.id, empty_at=now - timedelta(seconds=STATISTICS_SECONDS))
+        await self._call_in_strays()
         self.checked_at = asyncio.get_running_loop().time()
+
+    async def _call_in_strays(self) -> None:
+        """RabbitMQ may believe to have sent what has never reached the member's channel, and then sends nothing else (seen
+        on 3.10 after a node's return; rabbitmq-server 11228), or let a channel believe to read a queue that knows nothing
+        of it (there, after a queue without a leader was deleted and made anew): the consumer waits for ever. Found at two
+        looks in the same number, the member's connections are closed, and everything comes anew."""
+        member = str(self.row["member"])
+        unheard = self.waiting > 0 and not self.consumers
+        before, self.astray = self.astray, (0, 0)
+        if not self.unacknowledged and not (unheard and await self.management.connected(member)):
+            return
+        known = await self.management.readers(member, self.name)
+        strays = 0 if known.unacknowledged is None else max(self.unacknowledged - known.unacknowledged, 0)
+        found = strays, known.consumers if unheard else 0
+        if not any(now and now == then for now, then in zip(found, before, strict=True)):
+            self.astray = found
+            return
+        closed = await self.management.close_connections(member)
+        log.warning(
+            "queue.strays", queue=self.id, member=member, deliveries=strays, consumers=found[1], connections=closed
+        )
+        metrics.strays.inc(strays)
 
     async def _is_empty(self) -> bool:
         """The queue itself says that nothing waits: counts may come from a queue that does not answer."""
@@ -210,17 +249,26 @@ class MemberQueue:
             return message is None
 
     async def _make(self) -> None:
+        """Ledger first: a queue that stands again says nothing of what was lost with the one before."""
+        again = bool(self.row["declared"])
+        if again:
+            await self._give_up()
         async with self.connections.asking() as channel:
             await topology.declare_member_queue(channel, self.name)
-        async with self.hub.ledger.accepting() as c:
-            row = await wire.queue_row(c, self.id)
-            if row["declared"]:
-                again = await wire.lost(c, self.id, row["empty_at"], self.hub.now())
-                log.warning("queue.lost", queue=self.id, member=row["member"], ready_again=again)
-            generation = row["generation"] + (1 if row["declared"] else 0)
-            await wire.set_queue(c, self.id, declared=True, generation=generation)
+        if not again:
+            async with self.hub.ledger.accepting() as c:
+                await wire.set_queue(c, self.id, declared=True)
         self.sampled = self.published_since = 0
         await self.look()
+
+    async def _give_up(self) -> None:
+        """RabbitMQ has lost the queue: what it may have held is ready again."""
+        async with self.hub.ledger.accepting() as c:
+            row = await wire.queue_row(c, self.id)
+            ready = await wire.lost(c, self.id, row["empty_at"], self.hub.now())
+            await wire.set_queue(c, self.id, generation=row["generation"] + 1)
+        log.warning("queue.lost", queue=self.id, member=row["member"], ready_again=ready)
+        self.unread = True
 
     # ── emptying ──
 
@@ -228,55 +276,56 @@ class MemberQueue:
         """Close the member's connections, take everything out (ledger first, then RabbitMQ), open again.
 
         Access is denied already: the order to drain is a committed flag that `access.Door` reads. The flag falls only
-        when the queue itself has said that it is empty and that it has what was acknowledged; a crash before that
-        drains again.
+        when the queue itself has said that nobody holds anything of it, and that it is empty; a crash before that drains
+        again.
         """
-        taken = 0
-        await self._nobody_reads()
         try:
-            await self._ready()
+            await self._counted()
         except ChannelNotFoundEntity:
             await self._make()
         async with self.connections.reading(DRAIN_TOGETHER) as channel:
             queue = await channel.get_queue(self.name, ensure=False)
-            while batch := await self._out(queue):
-                taken += batch
+            taken = await self._out(queue)
+            while (last := await queue.get(fail=False, timeout=TIMEOUT_SECONDS)) is not None:
+                heed_cancellation()
+                await self._into_ledger([last])
+                taken += 1 + await self._out(queue)
         async with self.hub.ledger.accepting() as c:
             await wire.set_queue(c, self.id, drain=False, empty_at=self.hub.now())
+        self.unread = False  # nobody is connected who was when it was lost
         self.sampled = self.published_since = 0
+        self.astray = (0, 0)
         self.window = min(TOGETHER, WINDOW)
         metrics.drains.inc()
         log.info("queue.drained", queue=self.id, member=self.row["member"], taken=taken)
 
-    async def _nobody_reads(self) -> None:
-        """No connection of the member is left, and the queue has no consumer."""
-        member = self.row["member"]
-        async with asyncio.timeout(NOBODY_READS_SECONDS), self.connections.asking() as channel:
-            while True:
-                if not await self.management.close_connections(member):
-                    try:
-                        state = await channel.declare_queue(self.name, passive=True, timeout=TIMEOUT_SECONDS)
-                    except ChannelNotFoundEntity:
-                        return
-                    if not state.declaration_result.consumer_count:
-                        return
-                await asyncio.sleep(0.02)
-
     async def _out(self, queue: AbstractQueue) -> int:
-        """Consume until nothing more comes; how many came. 0 is the queue's own word: `basic.get` found nothing, after
-        `basic.cancel` had it write down what was acknowledged."""
+        """Consume, beside nobody else, until nothing more comes; how many came. `basic.cancel` has the queue write down
+        what was acknowledged."""
         arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         taken = 0
-        last = await queue.get(fail=False, timeout=TIMEOUT_SECONDS)
-        if last is None:
-            return 0
-        await self._into_ledger([last])
         tag = await queue.consume(arrived.put, timeout=TIMEOUT_SECONDS)
+        await self._until_read_by(1)
         while batch := await _together(arrived):
+            heed_cancellation()
             await self._into_ledger(batch)
             taken += len(batch)
         await queue.cancel(tag, timeout=TIMEOUT_SECONDS)
-        return taken + 1
+        await self._until_read_by(0)
+        return taken
+
+    async def _until_read_by(self, readers: int) -> None:
+        """No connection of the member is left, and so many read the queue: who reads no more counts as long as it holds
+        something, and one whose channel has gone until the queue knows. One is ourselves: a queue that does not answer in
+        time says none (a quarter of a second, on 3.10), and while it is none of ours another may still hold what will be
+        back once we have found the queue empty."""
+        async with asyncio.timeout(READERS_SECONDS), self.connections.asking() as channel:
+            while True:
+                if not await self.management.close_connections(self.row["member"]):
+                    _, counted = await topology.counted(channel, self.name)
+                    if counted == readers:
+                        return
+                await asyncio.sleep(0.02)
 
     async def _into_ledger(self, batch: list[AbstractIncomingMessage]) -> None:
         copies = [copy for message in batch if (copy := Copy.read(message.message_id))]
@@ -299,7 +348,8 @@ async def _together(arrived: asyncio.Queue[AbstractIncomingMessage]) -> list[Abs
     batch: list[AbstractIncomingMessage] = []
     while len(batch) < DRAIN_TOGETHER:
         try:
-            batch.append(await asyncio.wait_for(arrived.get(), DRAIN_QUIET_SECONDS))
+            async with asyncio.timeout(DRAIN_QUIET_SECONDS):
+                batch.append(await arrived.get())
         except TimeoutError:
             break
     return batch

@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping
 
 from broker import clock
 from broker.ledger.wire import Copy
+from broker.rabbit.connections import heed_cancellation
 from broker.rabbit.topology import TIMEOUT_SECONDS
 
 MAX_EXPIRATION_SECONDS = 40 * 86_400
@@ -102,9 +103,7 @@ async def _publish(exchange: AbstractExchange, queue: str, message: Message) -> 
         return Published.MISSING
     except DeliveryError:
         return Published.REFUSED
-    except (AMQPError, TimeoutError, asyncio.CancelledError, ConnectionError, RuntimeError) as error:
-        current = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and current is not None and current.cancelling():
-            raise
+    except (AMQPError, TimeoutError, asyncio.CancelledError, ConnectionError, RuntimeError):
+        heed_cancellation()  # else it is aiormq that ends its own waiting so, with the channel
         return Published.UNKNOWN
     return Published.CONFIRMED

@@ -75,6 +75,15 @@ async def declare_member_queue(channel: AbstractChannel, name: str) -> AbstractQ
     return await channel.declare_queue(name, durable=True, arguments=dict(MEMBER_QUEUE), timeout=TIMEOUT_SECONDS)
 
 
+async def counted(channel: AbstractChannel, name: str) -> tuple[int, int]:
+    """(what waits, who reads it) as RabbitMQ says at once; who reads no more counts while it still holds something.
+
+    A queue that does not answer in time says (0, 0). Raises ChannelNotFoundEntity.
+    """
+    found = (await channel.declare_queue(name, passive=True, timeout=TIMEOUT_SECONDS)).declaration_result
+    return found.message_count or 0, found.consumer_count or 0
+
+
 def harmful(policy: Mapping[str, Any], queue: str) -> bool:
     """Whether a policy (as the management API shows it) changes a queue. Priorities are not weighed: it is one policy's
     removal from being true."""
