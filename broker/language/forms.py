@@ -6,6 +6,7 @@ Every pattern is bounded and without nested repetition: a check takes time linea
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -37,13 +38,14 @@ def of_no_country(_value: str) -> str | None:
 class Format:
     """`check` takes the normalised value. `collected`: it names one thing and is kept for search. `country`: the
     country that a value lies in. `personal`: it names a person, by nature, and stands only where a schema says
-    `x-nominal`."""
+    `x-nominal`. `table`: (name, edition) of the table that a value is a code of, where it is one."""
 
     normalise: Callable[[str], str]
     check: Check
     collected: bool = False
     country: Callable[[str], str | None] = of_no_country
     personal: bool = False
+    table: tuple[str, str] | None = None
 
 
 def kept(check: Check, normalise: Callable[[str], str] | None = None, *, personal: bool = False) -> Format:
@@ -54,6 +56,12 @@ def kept(check: Check, normalise: Callable[[str], str] | None = None, *, persona
 def compact(value: str) -> str:
     """Upper case, without the separators that people write."""
     return value.upper().translate(SEPARATORS)
+
+
+def of_any_script(value: str) -> str:
+    """`compact`, of what is written in every script: one spelling (Unicode, UAX #15: NFKC) for what looks the same,
+    composed or decomposed, full width or half."""
+    return compact(unicodedata.normalize("NFKC", value))
 
 
 def tight(value: str) -> str:

@@ -21,10 +21,15 @@ from stdnum.eu import excise
 
 from broker.language import checkdigits as digits
 from broker.language.existence import (
+    COUNTRIES,
+    CURRENCIES,
+    HS,
+    IATA,
+    ICAO,
+    SUBDIVISIONS,
     country_flaw,
     currency_flaw,
     customs_country_flaw,
-    hs_flaw,
     iata_airport_country,
     iata_airport_flaw,
     icao_airport_country,
@@ -41,6 +46,7 @@ from broker.language.forms import (
     compact,
     kept,
     malformed,
+    of_any_script,
     shape,
     tight,
     without_prefix,
@@ -50,6 +56,9 @@ __all__ = ["FORMATS", "Flaw", "Format", "country_flaw", "examine", "spellings"]
 
 NORTH_AMERICA = "12345"
 """ISO 3780: first characters of vehicles whose makers 49 CFR 565 binds; elsewhere position 9 is free."""
+NO_STATION = "000000000"
+FIRST_MID, LAST_MID = "201", "775"
+"""Maritime identification digits (ITU Radio Regulations, appendix 42)."""
 CALL_PREFIX = "00"
 EXCISE_FORM = "Member State and 11 characters"
 IMEI_FORM = re.compile(r"[0-9]{14}([0-9]{2})?")
@@ -114,6 +123,15 @@ def _vehicle(value: str) -> Flaw | None:
     return _VIN_DIGIT(value) if value[0] in NORTH_AMERICA else None
 
 
+def _ship_station(value: str) -> Flaw | None:
+    """ITU-R M.585: a ship's own identity (2 to 7 in front) begins with its country's digits, 201 to 775; nothing has none
+    at all. Transmitters are set to anything: believed false, it is intelligence. Not checked: other stations, and which
+    country the digits are."""
+    if value == NO_STATION or (value[0] in "234567" and not FIRST_MID <= value[:3] <= LAST_MID):
+        return Flaw("unknown-mid", forgeable=True)
+    return None
+
+
 def _account(value: str) -> Flaw | None:
     """Not checked: the national check digits inside some account numbers; those of ISO 13616 cover them."""
     structure = digits.account_structure(value[:2])
@@ -154,27 +172,27 @@ FORMATS: Mapping[str, Format] = {
     # owner code, category U, J or Z, serial number, check digit
     "iso6346": kept(shape(r"[A-Z]{3}[UJZ][0-9]{7}", "3 letters, U, J or Z, 7 digits", check_digit(digits.container))),
     "imo": kept(shape(r"[1-9][0-9]{6}", "7 digits", check_digit(digits.ship)), without_prefix("IMO")),
-    "mmsi": kept(shape(r"[0-9]{9}", "9 digits")),
+    "mmsi": kept(shape(r"[0-9]{9}", "9 digits", _ship_station)),
     "flight": kept(shape(r"([A-Z]{3}|[A-Z][A-Z0-9]|[0-9][A-Z])[0-9]{1,4}[A-Z]?", "airline and 1 to 4 digits")),
     "vin": kept(shape(r"[A-HJ-NPR-Z0-9]{17}", "17 characters without I, O and Q", _vehicle)),
-    "plate": kept(shape(r"[^\W_]{2,12}", "2 to 12 letters and digits")),
-    "seal": kept(shape(r"[^\W_]{3,20}", "3 to 20 letters and digits")),
+    "plate": kept(shape(r"[^\W_]{2,12}", "2 to 12 letters and digits"), of_any_script),
+    "seal": kept(shape(r"[^\W_]{3,20}", "3 to 20 letters and digits"), of_any_script),
     # --- consignments and documents
     "awb": kept(shape(r"[0-9]{11}", "3 and 8 digits", check_digit(digits.air_waybill))),
-    "bill-of-lading": kept(shape(r"[^\W_]{4,35}", "4 to 35 letters and digits")),
+    "bill-of-lading": kept(shape(r"[^\W_]{4,35}", "4 to 35 letters and digits"), of_any_script),
     "s10": kept(shape(r"[A-Z]{2}[0-9]{9}[A-Z]{2}", "2 letters, 9 digits, country", _postal_item)),
     "mrn": kept(shape(r"[0-9]{2}[A-Z]{2}[A-Z0-9]{13}[0-9]", "year, country, 13 characters, digit", _movement_reference)),
     "ucr": kept(
         shape(r"[0-9][A-Z]{2}[A-Z0-9()/-]{3,32}", "digit, country and 3 to 32 characters", _consignment_reference), tight
     ),
-    "document": kept(shape(r"[^\W_]{3,40}", "3 to 40 letters and digits")),
+    "document": kept(shape(r"[^\W_]{3,40}", "3 to 40 letters and digits"), of_any_script),
     # --- goods
     "cas": kept(
         shape(r"[1-9][0-9]{1,6}-[0-9]{2}-[0-9]", "digits, 2 digits, 1 digit", check_digit(digits.substance)), _substance
     ),
     "gtin": kept(shape(r"[0-9]{8}|[0-9]{13,14}", "8, 12, 13 or 14 digits", check_digit(digits.article)), _article),
     "imei": kept(shape(r"[0-9]{15}", "14, 15 or 16 digits", check_digit(digits.device)), _device),
-    "hs": Format(compact, shape(r"[0-9]{2}([0-9]{2}){0,2}", "2, 4 or 6 digits", hs_flaw)),
+    "hs": Format(compact, shape(r"[0-9]{2}([0-9]{2}){0,2}", "2, 4 or 6 digits"), table=HS),
     "un-number": Format(compact, shape(r"UN[0-9]{4}", "UN and 4 digits")),
     # category 0 to 9 and group A to E of the dual-use lists; EAR99 is what the United States control besides
     "eccn": Format(tight, shape(r"[0-9][A-E][0-9]{3}[A-Z0-9.]{0,12}|EAR99", "digit, A to E, 3 digits")),
@@ -191,21 +209,22 @@ FORMATS: Mapping[str, Format] = {
     # SHA-256 of a name and address as base64url: 43 characters, of which the last holds four bits
     "consignee-hash": kept(shape(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", "43 characters of base64url"), as_written),
     # --- places and money
-    "iso3166-1-alpha-2": Format(as_written, country_flaw, country=as_written),
+    "iso3166-1-alpha-2": Format(as_written, country_flaw, country=as_written, table=COUNTRIES),
     "iso3166-2": Format(
-        as_written, shape(r"[A-Z]{2}-[A-Z0-9]{1,3}", "country-subdivision", subdivision_flaw), country=lambda v: v[:2]
+        as_written, shape(r"[A-Z]{2}-[A-Z0-9]{1,3}", "country-subdivision", subdivision_flaw), country=lambda v: v[:2],
+        table=SUBDIVISIONS,
     ),
     # UN/LOCODE Manual: country, then 3 characters without the digits 0 and 1
     "locode": Format(
         as_written, shape(r"[A-Z]{2}[A-Z2-9]{3}", "country and 3 characters", locode_flaw), country=locode_country
     ),
     "iata-airport": Format(
-        as_written, shape(r"[A-Z]{3}", "3 capital letters", iata_airport_flaw), country=iata_airport_country
+        as_written, shape(r"[A-Z]{3}", "3 capital letters", iata_airport_flaw), country=iata_airport_country, table=IATA
     ),
     "icao-airport": Format(
-        as_written, shape(r"[A-Z]{4}", "4 capital letters", icao_airport_flaw), country=icao_airport_country
+        as_written, shape(r"[A-Z]{4}", "4 capital letters", icao_airport_flaw), country=icao_airport_country, table=ICAO
     ),
-    "iso4217": Format(as_written, shape(r"[A-Z]{3}", "3 capital letters", currency_flaw)),
+    "iso4217": Format(as_written, shape(r"[A-Z]{3}", "3 capital letters", currency_flaw), table=CURRENCIES),
 }  # fmt: skip
 """Every `format` that is ours. Any other format in a schema is left to jsonschema-rs, which refuses unknown ones."""
 

@@ -13,7 +13,7 @@ is the same for every kind. Who sent a message and who may see it is decided els
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,8 +34,8 @@ from broker.language.outline import (
     nominal_pointers,
     project,
 )
-from broker.language.plan import Place, Seen, compile_plan, draft_of, fields, observe
-from broker.language.schema import Validator, compile_schema, schema_faults
+from broker.language.plan import Place, Seen, blocks, compile_plan, draft_of, fields, observe
+from broker.language.schema import Validator, compile_schema, first_of, schema_faults
 
 BELIEVED_FALSE = "believed-false"
 WITHDRAWAL = "withdrawal"
@@ -56,11 +56,21 @@ class Identifier:
     pointer: str
 
 
+@dataclass(frozen=True, slots=True)
+class Quotation:
+    """That another message is quoted, by its address, and the address of the one that consents to it."""
+
+    message: str
+    consent: str | None
+    pointer: str
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a body says. With a fault, everything below `warnings` is empty. An absent attribute is lacking.
 
-    `editions`: code list -> the edition by which its codes in this message were read. `country`: where the event was.
+    `editions`: code list or table -> the edition by which its codes in this message were read. `country`: where the
+    event was.
     """
 
     faults: tuple[Fault, ...]
@@ -70,6 +80,7 @@ class Reading:
     editions: Mapping[str, str] = field(default_factory=dict)
     country: str | None = None
     completeness: Completeness | None = None
+    quotations: tuple[Quotation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ class Kind:
     """One kind in one version. `schema` stands alone: shared parts are copied in.
 
     `originator`: only this member may send it (the hub's notices). `requires`: members of the header that it needs.
-    `fields`: every member of the body, as a pointer with `*` for an index.
+    `fields`: every member of the body, as a pointer with `*` for an index. `blocks`: heading -> pointers of its blocks.
     """
 
     kind: str
@@ -90,9 +101,10 @@ class Kind:
     plan: Place
     outline: Outline
     fields: frozenset[str]
+    blocks: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Language:
     """Everything that `schemas/` says. Immutable and safe to share."""
 
@@ -121,7 +133,7 @@ class Language:
         )
         faults = lacking + schema_faults(kind.validator, kind.schema, body, "/body")
         if faults:
-            return Reading(faults)
+            return self._misread(kind, body, faults)
         return self._read(kind, header, body, now)
 
     def project(self, payload: Mapping[str, Any]) -> Projection:
@@ -148,43 +160,104 @@ class Language:
     def _kind_names(self) -> tuple[str, ...]:
         return tuple(sorted({name for name, _ in self.kinds} - {WITHDRAWAL}))
 
+    def _misread(self, kind: Kind, body: Mapping[str, Any], faults: tuple[Fault, ...]) -> Reading:
+        """With the schema's faults those of single values, wherever the schema has nothing to say against them or (how a
+        value is meant: `as`) against what stands beside them. The rules between fields are not asked: each of them relies
+        on the schema."""
+        if faults[-1].rule == "more-faults":
+            return Reading(faults)
+        faulty = {fault.pointer for fault in faults}
+        beside = {pointer.rpartition("/")[0] for pointer in faulty}
+        seen = [
+            one for one in observe(kind.plan, body, "/body")
+            if faulty.isdisjoint(_way(one.pointer)) and not (_may_be_false(one) and one.pointer.rpartition("/")[0] in beside)
+        ]  # fmt: skip
+        values = self._values(seen)
+        return Reading(first_of((*faults, *values.faults), "/body"), first_of(values.warnings, "/body"))
+
     def _read(self, kind: Kind, header: Mapping[str, Any], body: Mapping[str, Any], now: datetime) -> Reading:
-        faults: list[Fault] = []
-        warnings: list[Fault] = []
-        identifiers: list[Identifier] = []
-        attributes: dict[str, set[str]] = {}
-        editions: dict[str, str] = {}
         seen = observe(kind.plan, body, "/body")
+        values = self._values(seen)
+        faults, warnings = values.faults, values.warnings
+        routed = {name: frozenset(found) for name, found in values.attributes.items()}
+        nominal = nominal_pointers(kind.outline, body, "/body")
+        sure, compared = _sure(seen, routed, {fault.pointer for fault in faults})
+        report = rules.Report(header, sure, compared, self.codelists, now, body, kind.fields, nominal, kind.blocks)
+        for rule in rules.RULES:
+            (faults if rule.severity == "error" else warnings).extend(rule.check(report))
+        told = first_of(warnings, "/body")  # kept with the message, and told with every delivery of it
+        if faults:
+            return Reading(first_of(faults, "/body"), told)
+        country = next((one.value for one in report.role("event-country")), None)
+        score = completeness(kind.outline, body)
+        quotations = tuple(_quotations(report))
+        return Reading((), told, routed, tuple(values.identifiers), values.editions, country, score, quotations)
+
+    def _values(self, seen: Sequence[Seen]) -> _Values:
+        """What each value says by itself: identifiers and codes."""
+        values = _Values()
         for one in seen:
             value, flaw = _examined(one)
             if flaw is not None:
-                (faults if _severe(flaw, one) else warnings).append(_flaw_fault(flaw, one))
+                (values.faults if _severe(flaw, one) else values.warnings).append(_flaw_fault(flaw, one))
             if flaw is None or not flaw.severe or flaw.forgeable:
-                self._check_code(one, value, faults, warnings, editions)
-                _collect(one, value, identifiers, attributes)
-        routed = {name: frozenset(values) for name, values in attributes.items()}
-        nominal = nominal_pointers(kind.outline, body, "/body")
-        report = rules.Report(header, seen, routed, self.codelists, now, body, kind.fields, nominal)
-        for rule in rules.RULES:
-            (faults if rule.severity == "error" else warnings).extend(rule.check(report))
-        if faults:
-            return Reading(tuple(faults), tuple(warnings))
-        country = next((one.value for one in report.role("event-country")), None)
-        return Reading(
-            (), tuple(warnings), routed, tuple(identifiers), editions, country, completeness(kind.outline, body)
-        )
+                self._check_code(one, value, values)
+                _collect(one, value, values)
+        return values
 
-    def _check_code(
-        self, seen: Seen, value: str, faults: list[Fault], warnings: list[Fault], editions: dict[str, str]
-    ) -> None:
+    def _check_code(self, seen: Seen, value: str, values: _Values) -> None:
+        table = seen.mark.form.table if seen.mark.form is not None else None
+        if table is not None:
+            values.editions[table[0]] = table[1]
         if seen.mark.codelist is None:
             return
         codelist = self.codelists[seen.mark.codelist]
-        editions[codelist.name] = codelist.edition
+        values.editions[codelist.name] = codelist.edition
         if value not in codelist.codes:
-            guess = len(faults) + len(warnings) < GUESSES
+            guess = len(values.faults) + len(values.warnings) < GUESSES
             fault = unknown_code(codelist, seen.value, seen.pointer, guess=guess)
-            (faults if codelist.policy == "error" else warnings).append(fault)
+            (values.faults if codelist.policy == "error" else values.warnings).append(fault)
+
+
+@dataclass
+class _Values:
+    """What is found in single values. `attributes`: route -> what the message routes by."""
+
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+    identifiers: list[Identifier] = field(default_factory=list)
+    attributes: dict[str, set[str]] = field(default_factory=dict)
+    editions: dict[str, str] = field(default_factory=dict)
+
+
+def _may_be_false(seen: Seen) -> bool:
+    """An identifier that says how it is meant."""
+    return seen.mark.form is not None and seen.pointer.endswith("/value")
+
+
+def _way(pointer: str) -> Iterator[str]:
+    """The pointer, and every pointer above it."""
+    while pointer:
+        yield pointer
+        pointer = pointer.rpartition("/")[0]
+
+
+def _sure(
+    seen: Sequence[Seen], routed: Mapping[str, frozenset[str]], faulty: Container[str]
+) -> tuple[Sequence[Seen], Mapping[str, frozenset[str]]]:
+    """What rules between fields compare: no value that has a fault of its own, nor what such a one routes by. One cause
+    gets one answer; what else is wrong shows once it is mended."""
+    doubtful = {one.mark.route for one in seen if one.pointer in faulty}
+    return (
+        [one for one in seen if one.pointer not in faulty],
+        {route: values for route, values in routed.items() if route not in doubtful},
+    )
+
+
+def _quotations(report: rules.Report) -> Iterator[Quotation]:
+    for seen in report.role("quoted"):
+        consent = report.sibling(seen, "consent")
+        yield Quotation(seen.value, consent.value if consent is not None else None, seen.pointer)
 
 
 def _examined(seen: Seen) -> tuple[str, Flaw | None]:
@@ -206,15 +279,15 @@ def _flaw_fault(flaw: Flaw, seen: Seen) -> Fault:
     return Fault(seen.pointer, flaw.rule, quote(seen.value), flaw.allowed, more)
 
 
-def _collect(seen: Seen, value: str, identifiers: list[Identifier], attributes: dict[str, set[str]]) -> None:
+def _collect(seen: Seen, value: str, values: _Values) -> None:
     form = seen.mark.form
     if form is not None and form.collected:
-        identifiers.append(Identifier(seen.mark.format or "", value, seen.pointer))
+        values.identifiers.append(Identifier(seen.mark.format or "", value, seen.pointer))
     if seen.mark.route is None:
         return
     routed = form.country(value) if form is not None and seen.mark.route == "country" else value
     if routed is not None:
-        attributes.setdefault(seen.mark.route, set()).add(routed)
+        values.attributes.setdefault(seen.mark.route, set()).add(routed)
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
@@ -248,8 +321,15 @@ def _kinds(folder: Path, codelists: Mapping[str, CodeList]) -> Iterator[Kind]:
         outline = compile_outline(name, draft, scored=schema.get("x-scored") is True)
         yield Kind(
             kind, version, schema, schema.get("x-title", {}), schema.get("x-originator"), tuple(schema.get("x-requires", ())),
-            validator, compile_plan(draft), outline, frozenset(fields(draft)),
+            validator, compile_plan(draft), outline, frozenset(fields(draft)), _by_heading(blocks(draft)),
         )  # fmt: skip
+
+
+def _by_heading(blocks: Iterator[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for heading, pointer in blocks:
+        found[heading] = (*found.get(heading, ()), pointer)
+    return found
 
 
 def _check_minor_versions(kinds: Mapping[tuple[str, str], Kind]) -> None:

@@ -16,15 +16,16 @@ from broker.language.schema import pointer_of
 
 ROUTES = ("heading", "hs", "country", "mode")
 ROLES = (
-    "event-country", "from", "until", "valid-until", "deadline", "leg", "quantity", "part", "whole", "taxon", "appendix",
-    "quoted-tlp", "quoted-handling", "consent", "not-given", "gap-reason",
+    "event-country", "from", "until", "valid-until", "deadline", "leg", "leg-day", "linked", "quantity", "part",
+    "whole", "taxon", "appendix", "form", "quoted", "quoted-tlp", "quoted-handling", "consent", "not-given",
+    "gap-reason",
 )  # fmt: skip
 TITLE_LANGUAGES = ("en", "es")
 """Every title has these; `fr` and `pt` are welcome."""
 MARKS = ("x-route", "x-codelist", "x-role", "x-heading")
 """Read with every message. The others are read where they are needed: see `outline`."""
 OUTLINED = ("x-weight", "x-nominal")
-ROOT = ("x-originator", "x-requires", "x-scored")
+ROOT = ("x-about", "x-originator", "x-requires", "x-scored")
 CHOICES = ("anyOf", "oneOf")
 BRANCHES = ("then", "else")
 
@@ -146,6 +147,16 @@ def fields(draft: Draft, at: str = "") -> Iterator[str]:
         yield from fields(draft.items, at + "/*")
 
 
+def blocks(draft: Draft, at: str = "") -> Iterator[tuple[str, str]]:
+    """(heading, pointer with `*` for any index) of what only goods of one heading have."""
+    if "heading" in draft.marks:
+        yield draft.marks["heading"], at
+    for name, member in draft.members.items():
+        yield from blocks(member, at + pointer_of([name]))
+    if draft.items is not None:
+        yield from blocks(draft.items, at + "/*")
+
+
 def _gather(
     name: str, root: Mapping[str, Any], schema: Any, draft: Draft, refs: tuple[str, ...], reached: set[int],
     closed: Container[str] | None,
@@ -229,9 +240,20 @@ def _check(name: str, annotated: Mapping[str, Any], codelists: Mapping[str, obje
         "x-nominal": (True,),
     }  # fmt: skip
     for key, value in annotated.items():
-        if key.startswith("x-") and key not in (*MARKS, *OUTLINED, "x-title", *(ROOT if top else ())):
+        if key.startswith("x-") and key not in (*MARKS, *OUTLINED, "x-title", "x-words", *(ROOT if top else ())):
             raise SetupRefused(detail=f"{name}: {key} is no annotation that we know here")
         if key in known and value not in known[key]:
             raise SetupRefused(detail=f"{name}: {key} may not be {value!r}")
-        if key == "x-title" and not (isinstance(value, Mapping) and all(map(value.get, TITLE_LANGUAGES))):
-            raise SetupRefused(detail=f"{name}: a title lacks one of {TITLE_LANGUAGES}: {value}")
+        if key in ("x-title", "x-about"):
+            _check_titles(name, value)
+        if key == "x-words":
+            words = value if isinstance(value, Mapping) else {}
+            if not words or not words.keys() <= set(map(str, annotated.get("enum", ()))):
+                raise SetupRefused(detail=f"{name}: x-words names words of the enum beside it, not {value!r}")
+            for titles in words.values():
+                _check_titles(name, titles)
+
+
+def _check_titles(name: str, titles: object) -> None:
+    if not (isinstance(titles, Mapping) and all(map(titles.get, TITLE_LANGUAGES))):
+        raise SetupRefused(detail=f"{name}: a title lacks one of {TITLE_LANGUAGES}: {titles}")

@@ -18,6 +18,9 @@ from broker.language.identifiers import FORMATS
 
 FAULTS_MAX = 256
 """More faults than this in one message are not listed: an answer must not outgrow the question."""
+VALUES_MAX = 8_000
+"""Of what holds more values than this (our kinds, with all lists full, hold fewer), the first fault alone is told: the
+library collects every fault before it gives one, and a hundred thousand of them, three octets each, take it seconds."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -69,12 +72,40 @@ def schema_faults(validator: Validator, schema: Mapping[str, Any], value: object
     try:
         if validator.is_valid(value):
             return ()
-        listed = list(islice(_faults(validator.iter_errors(value), schema, base), FAULTS_MAX + 1))
+        many = _holds_more(value, VALUES_MAX)
+        errors = _first(validator, value) if many else validator.iter_errors(value)
+        listed = list(islice(_faults(errors, schema, base), FAULTS_MAX + 1))
     except (ValueError, RecursionError):
         # lone surrogates, keys that are no strings, bottomless nesting: strictjson refuses all of them earlier
         return (Fault(base, "not-json"),)
     faults = tuple(_without_echoes(listed[:FAULTS_MAX]))
-    return (*faults, Fault(base, "more-faults")) if len(listed) > FAULTS_MAX else faults
+    return (*faults, Fault(base, "more-faults")) if many or len(listed) > FAULTS_MAX else faults
+
+
+def first_of(faults: Sequence[Fault], base: str) -> tuple[Fault, ...]:
+    """No more of them than are listed, and that there are more."""
+    more = (Fault(base, "more-faults"),) if len(faults) > FAULTS_MAX else ()
+    return (*faults[:FAULTS_MAX], *more)
+
+
+def _holds_more(value: object, most: int) -> bool:
+    """Whether there are more than `most` values below `value`, without counting on."""
+    ahead: list[Any] = [value]
+    while ahead:
+        one = ahead.pop()
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        most -= len(inner)
+        if most < 0:
+            return True
+        ahead.extend(inner)
+    return False
+
+
+def _first(validator: Validator, value: object) -> Iterator[jsonschema_rs.ValidationError]:
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        yield error
 
 
 def pointer_of(path: Iterable[object], base: str = "") -> str:

@@ -5,8 +5,7 @@ What a schema or a list calls something is read from there: see `broker.titles`.
 """
 
 from broker.words.header import HEADER
-from broker.words.pages import PAGE
+from broker.words.pages import PAGE, STATES
 from broker.words.said import LANGUAGES, Said
-from broker.words.schemas import ABOUT, PARTS, VALUES
 
-__all__ = ["ABOUT", "HEADER", "LANGUAGES", "PAGE", "PARTS", "VALUES", "Said"]
+__all__ = ["HEADER", "LANGUAGES", "PAGE", "STATES", "Said"]

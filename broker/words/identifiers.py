@@ -37,7 +37,14 @@ IDENTIFIERS: Mapping[str, Identifier] = {
         ),
         "9074729",
     ),
-    "mmsi": Identifier(Said("MMSI of a ship", "MMSI de un buque"), Said("9 digits", "9 cifras"), "725000123"),
+    "mmsi": Identifier(
+        Said("MMSI of a ship", "MMSI de un buque"),
+        Said(
+            "9 digits; a ship's begins with those of its country, 201 to 775",
+            "9 cifras; el de un buque comienza con las de su país, 201 a 775",
+        ),
+        "725000123",
+    ),
     "flight": Identifier(
         Said("flight number", "número de vuelo"),
         Said(

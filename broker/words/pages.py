@@ -34,8 +34,11 @@ PAGE: Mapping[str, Said] = {
     "of_100": Said(
         "of 100; seen by you and your liaison office alone", "de 100; solo lo ven usted y su oficina de enlace"
     ),
-    "editions": Said("Code lists, as read", "Listas de códigos usadas"),
-    "header": Said("Header", "Cabecera"),
+    "editions": Said(
+        "Lists and tables, as read", "Listas y tablas usadas", "Listes et tables utilisées", "Listas e tabelas usadas"
+    ),
+    "header": Said("Header", "Cabecera", "En-tête", "Cabeçalho"),
+    "body": Said("Body", "Cuerpo", "Corps", "Corpo"),
     "report": Said("Report", "Contenido"),
     "more": Said("More", "Más"),
     "no_title": Said("Message", "Mensaje"),
@@ -48,3 +51,11 @@ PAGE: Mapping[str, Said] = {
         "Impreso de un mensaje para leerlo. La firma se comprueba con `tidewaiter verify`, no en esta página.",
     ),
 }
+
+STATES: Mapping[str, Said] = {
+    "current": Said("current", "vigente"),
+    "superseded": Said("superseded", "reemplazado"),
+    "withdrawn": Said("withdrawn", "retirado"),
+    "expired": Said("expired", "vencido"),
+}
+"""How a message stands at the hub."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from broker.errors import Fault, quote
-from broker.language.identifiers import FORMATS
+from broker.language.codelists import Code
+from broker.language.existence import AIRPORTS_OF_TWO_COUNTRIES, HS_EDITION, hs_codes
+from broker.language.identifiers import FORMATS, examine
 from broker.language.plan import Seen
-from broker.language.rules.report import Report
+from broker.language.rules.handling import starred
+from broker.language.rules.report import Report, moment
 
 MODES_OF: Mapping[str, frozenset[str]] = {
     "imo": frozenset({"sea", "inland-water"}),
@@ -19,9 +23,22 @@ MODES_OF: Mapping[str, frozenset[str]] = {
 }
 """Which modes of transport go with an identifier (domain.md §6.2): post and express parcels fly, cars are shipped."""
 MODES_THAT_SAY_NOTHING = frozenset({"unknown", "withheld", "other"})
-ORDER_OF_LEGS = {"origin": 0, "departure": 1, "via": 2, "destination": 3}
+CONFIRMED = "confirmed"
+"""Member of a leg, beside its part."""
+DESTINATION = "destination"
+ORDER_OF_LEGS = {"origin": 0, "departure": 1, "via": 2, DESTINATION: 3}
+BEHIND, AHEAD = timedelta(hours=12), timedelta(hours=14)
+"""The offsets of local time from UTC, at most."""
 UNITS = "units"
 HEADINGS = "headings"
+LOCODES = "locodes"
+AIRPORT = ("4",)
+"""The function of a UN/LOCODE that has one."""
+HS_CHANGES = "hs-changes"
+HS_EDITIONS = (2022, 2017, 2012)
+"""In force from the first day of their year; newest first. What is older is not told apart."""
+HS_LATE_YEARS = 4
+"""So late the last countries apply an edition: the one of 2017 came to some at the end of 2020."""
 
 
 # --- places and routes -------------------------------------------------------------------------------------------
@@ -33,17 +50,47 @@ def locode_country(report: Report) -> Iterator[Fault]:
         yield Fault(seen.pointer, "locode-country", quote(seen.value), more={"country": country})
 
 
+def locode_function(report: Report) -> Iterator[Fault]:
+    """domain.md §3: a UN/LOCODE has functions, and what stands beside it (an airport, a type of place) needs one of some.
+    Only where our list knows those of the place."""
+    for seen in report.format("locode"):
+        functions = _more(report, LOCODES, seen.value, "functions")
+        if not functions:
+            continue
+        for one in report.beside[id(seen.holder)]:
+            needed = _functions_needed(report, one)
+            if needed and not set(needed) & set(functions):
+                more = {"functions": ", ".join(functions), "beside": one.value}
+                yield Fault(seen.pointer, "locode-function", quote(seen.value), needed, more)
+                break
+
+
+def _functions_needed(report: Report, seen: Seen) -> tuple[str, ...]:
+    """One of these a UN/LOCODE beside it has; none, if it says nothing of that."""
+    if seen.mark.format == "iata-airport":
+        return AIRPORT
+    return () if seen.mark.format == "locode" else _more(report, seen.mark.codelist, seen.value, "functions")
+
+
 def subdivision_country(report: Report) -> Iterator[Fault]:
     """ISO 3166-2 §5.2: a subdivision's code begins with its country's."""
     for seen, country in _elsewhere(report, "iso3166-2"):
         yield Fault(seen.pointer, "subdivision-country", quote(seen.value), more={"country": country})
 
 
+def airport_country(report: Report) -> Iterator[Fault]:
+    """domain.md §6.2, place in country: an airport lies in the country stated beside it."""
+    for form in ("iata-airport", "icao-airport"):
+        for seen, country in _elsewhere(report, form):
+            if country not in AIRPORTS_OF_TWO_COUNTRIES.get(seen.value, ()):
+                yield Fault(seen.pointer, "airport-country", quote(seen.value), more={"country": country})
+
+
 def _elsewhere(report: Report, form: str) -> Iterator[tuple[Seen, str]]:
     """What lies in another country than the one stated beside it, with that one. What is no such code at all is told by
     the format, and lies nowhere."""
-    for seen in report.seen:
-        if seen.mark.format != form or not isinstance(seen.holder, dict) or FORMATS[form].check(seen.value) is not None:
+    for seen in report.format(form):
+        if not isinstance(seen.holder, dict) or FORMATS[form].check(seen.value) is not None:
             continue
         country = FORMATS[form].country(seen.value)
         stated = report.sibling_format(seen, "iso3166-1-alpha-2")
@@ -62,13 +109,27 @@ def country_of_another(report: Report) -> Iterator[Fault]:
 
 
 def route_order(report: Report) -> Iterator[Fault]:
-    """domain.md §6.2: legs stand in the order of the journey: origin, departure, what it passed, destination."""
-    reached = 0
-    for seen in report.role("leg"):
-        place = ORDER_OF_LEGS.get(seen.value, reached)
-        if place < reached:
+    """domain.md §6.2: legs stand in the order of the journey: origin, departure, what it passed, destination; nothing
+    arrives before it left, nor in two places: of what is not confirmed there may be several."""
+    reached: dict[str, int] = {}
+    days: dict[str, str] = {}
+    ended: set[str] = set()
+    for seen in report.seen:
+        route = seen.pointer.rsplit("/", 2)[0]
+        if seen.mark.role == "leg":
+            before = reached.get(route, 0)
+            place = ORDER_OF_LEGS.get(seen.value, before)
+            ends = seen.value == DESTINATION and isinstance(seen.holder, dict) and seen.holder.get(CONFIRMED) is True
+            wrong = place < before or (ends and route in ended)
+            reached[route] = max(before, place)
+            ended |= {route} if ends else set()
+        elif seen.mark.role == "leg-day":
+            wrong = seen.value < days.get(route, "")
+            days[route] = max(days.get(route, ""), seen.value)
+        else:
+            continue
+        if wrong:
             yield Fault(seen.pointer, "route-order", quote(seen.value), tuple(ORDER_OF_LEGS))
-        reached = max(reached, place)
 
 
 def until_before_from(report: Report) -> Iterator[Fault]:
@@ -77,6 +138,20 @@ def until_before_from(report: Report) -> Iterator[Fault]:
         start = report.sibling(seen, "from")
         if start is not None and seen.value < start.value:
             yield Fault(seen.pointer, "until-before-from", quote(seen.value), more={"from": start.value})
+
+
+def event_outside_period(report: Report) -> Iterator[Fault]:
+    """domain.md §2.2: the event lies in the period of its report, wherever that day began. Where no event is placed, a
+    period is what a product covers, and ends before it is written."""
+    if not report.role("event-country"):
+        return
+    event = moment(report.header["event_at"])
+    first, last = (event - BEHIND).date().isoformat(), (event + AHEAD).date().isoformat()
+    for seen in report.role("until"):
+        start = report.sibling(seen, "from")
+        if first > seen.value or (start is not None and last < start.value):
+            period = f"{start.value if start is not None else ''} – {seen.value}"
+            yield Fault(seen.pointer, "event-outside-period", quote(period), more={"at": report.header["event_at"]})
 
 
 def validity_over(report: Report) -> Iterator[Fault]:
@@ -94,13 +169,63 @@ def mode_mismatch(report: Report) -> Iterator[Fault]:
     modes = report.attributes.get("mode", frozenset())
     if not modes or modes & MODES_THAT_SAY_NOTHING:
         return
-    for seen in report.seen:
-        wanted = MODES_OF.get(seen.mark.format or "")
-        if wanted is not None and not wanted & modes:
+    for form, wanted in MODES_OF.items():
+        for seen in report.format(form) if not wanted & modes else ():
             yield Fault(seen.pointer, "mode-mismatch", ", ".join(sorted(modes)), tuple(sorted(wanted)))
 
 
 # --- goods -------------------------------------------------------------------------------------------------------
+
+
+def unknown_hs(report: Report) -> Iterator[Fault]:
+    """domain.md §3: an HS code exists in the newest edition, or did in one before. Old reports quote old editions, and our
+    list of changes is a selection: a warning."""
+    for seen, digits in _hs(report):
+        row = _hs_change(report, digits)
+        if digits not in hs_codes() and (row is None or not row.more.get("last")):
+            yield Fault(seen.pointer, "unknown-hs", quote(seen.value), more={"edition": HS_EDITION})
+
+
+def hs_at_date(report: Report) -> Iterator[Fault]:
+    """domain.md §3: existence per edition. Of a report of an event, no code is of a later edition than that day's; and
+    none has ended so long before it that no country was so late. As far as our list of changes knows."""
+    day = report.header["event_at"][:10]
+    edition = _hs_edition(int(day[:4]))
+    latest = _hs_edition(int(day[:4]) - HS_LATE_YEARS)
+    for seen, digits in _hs(report):
+        first, last, instead = _hs_life(report, digits)
+        if edition < first and report.role("event-country"):
+            yield Fault(seen.pointer, "hs-at-date", quote(seen.value), more={"edition": f"HS {first}", "day": day})
+        elif last < latest:
+            now = tuple(code for code in instead if _hs_life(report, code)[0] <= edition <= _hs_life(report, code)[1])
+            yield Fault(seen.pointer, "hs-at-date", quote(seen.value), now, {"edition": f"HS {last}", "day": day})
+
+
+def _hs(report: Report) -> Iterator[tuple[Seen, str]]:
+    """What has the form of an HS code, with its digits."""
+    for seen in report.format("hs"):
+        digits, flaw = examine("hs", seen.value)
+        if flaw is None:
+            yield seen, digits
+
+
+def _hs_edition(year: int) -> int:
+    return next((edition for edition in HS_EDITIONS if edition <= year), HS_EDITIONS[-1])
+
+
+def _hs_change(report: Report, digits: str) -> Code | None:
+    """The row of the code, or of the heading that came or went with all its codes."""
+    known = report.codelists.get(HS_CHANGES)
+    return None if known is None else known.codes.get(digits) or known.codes.get(digits[:4])
+
+
+def _hs_life(report: Report, digits: str) -> tuple[int, int, tuple[str, ...]]:
+    """The first and the last edition that has the code, as far as is known, and where its goods went."""
+    row = _hs_change(report, digits)
+    if row is None:
+        return HS_EDITIONS[-1], HS_EDITIONS[0], ()
+    first, last, instead = (row.more.get(column, ()) for column in ("first", "last", "instead"))
+    return int("".join(first) or HS_EDITIONS[-1]), int("".join(last) or HS_EDITIONS[0]), instead
 
 
 def hs_unlike_heading(report: Report) -> Iterator[Fault]:
@@ -125,8 +250,25 @@ def block_unlike_heading(report: Report) -> Iterator[Fault]:
         if seen.mark.heading is None:
             continue
         own = {one.value for one in report.beside[id(seen.holder)] if one.mark.route == "heading"}
-        if seen.mark.heading not in (own or everywhere):
-            yield Fault(seen.pointer, "block-unlike-heading", seen.mark.heading, tuple(sorted(own or everywhere)))
+        known = own or everywhere
+        if known and seen.mark.heading not in known:
+            yield Fault(seen.pointer, "block-unlike-heading", seen.mark.heading, tuple(sorted(known)))
+
+
+def block_missing(report: Report) -> Iterator[Fault]:
+    """domain.md §6.2: the heading decides which block is needed: `headings.csv` says in which form of report. It is a
+    warning, said once a heading: real reports lack most of what one would like to know (§7.6)."""
+    forms = {seen.value for seen in report.role("form")}
+    there = {seen.mark.heading for seen in report.seen}
+    gaps = [f"{starred(seen.value)}/" for seen in report.role("not-given")]
+    for seen in report.seen:
+        if seen.mark.route != "heading" or seen.value in there:
+            continue
+        there.add(seen.value)
+        blocks = report.blocks.get(seen.value, ())
+        explained = any(gap.startswith(f"{block}/") for gap in gaps for block in blocks)
+        if blocks and not explained and forms & {*_more(report, HEADINGS, seen.value, "block")}:
+            yield Fault(seen.pointer, "block-missing", quote(seen.value), tuple(blocks))
 
 
 def unit_unusual(report: Report) -> Iterator[Fault]:
@@ -173,9 +315,9 @@ def appendix_at_date(report: Report) -> Iterator[Fault]:
             )
 
 
-def _more(report: Report, codelist: str, code: str, column: str) -> tuple[str, ...]:
+def _more(report: Report, codelist: str | None, code: str, column: str) -> tuple[str, ...]:
     """A further column of a list's row; empty where list, row or column is not there."""
-    found = report.codelists.get(codelist)
+    found = report.codelists.get(codelist or "")
     row = found.codes.get(code) if found is not None else None
     return row.more.get(column, ()) if row is not None else ()
 

@@ -1,4 +1,7 @@
-"""Rules of handling: what names somebody goes to named readers, and what is quoted keeps its originator's conditions."""
+"""Rules of handling: what names somebody goes to named readers, and what is quoted keeps its originator's conditions.
+
+Here by what the quoter itself says of it; `broker.quotations` asks what the hub holds.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,15 @@ def marking_wider(report: Report) -> Iterator[Fault]:
     """domain.md §6.2: no marking is wider than that of what is quoted."""
     own = report.header["handling"]["tlp"]
     for seen in report.role("quoted-tlp"):
-        quoted = WIDTH.get(seen.value, WIDTH["RED"])
-        if WIDTH[own] > quoted:
-            yield Fault(seen.pointer, "marking-wider", own, tuple(t for t in WIDTH if WIDTH[t] <= quoted))
+        allowed = narrow_enough(seen.value)
+        if own not in allowed:
+            yield Fault(seen.pointer, "marking-wider", own, allowed)
+
+
+def narrow_enough(quoted: str) -> tuple[str, ...]:
+    """The markings that what is marked `quoted` may be quoted under."""
+    limit = WIDTH.get(quoted, WIDTH["RED"])
+    return tuple(tlp for tlp in WIDTH if WIDTH[tlp] <= limit)
 
 
 def consent_missing(report: Report) -> Iterator[Fault]:
@@ -61,12 +70,17 @@ def gap_unknown(report: Report) -> Iterator[Fault]:
     """What is not given is a field that there is."""
     explained = 0
     for seen in report.role("not-given"):
-        field = "".join("/*" if step.isdigit() else f"/{step}" for step in seen.value.split("/")[1:])
+        field = starred(seen.value)
         if report.fields and field not in report.fields:
             explained += 1
             known = sorted(report.fields) if explained <= EXPLAINED_MAX else []
             near = difflib.get_close_matches(field, known, n=NEAREST_FIELDS, cutoff=0.6)
             yield Fault(seen.pointer, "gap-unknown", quote(seen.value), tuple(near))
+
+
+def starred(pointer: str) -> str:
+    """A pointer into a body with `*` for each index."""
+    return "".join("/*" if step.isdigit() else f"/{step}" for step in pointer.split("/")[1:])
 
 
 def _stands(value: Any, steps: Sequence[str]) -> bool:

@@ -41,6 +41,14 @@ def to_itself(header: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(f"/header/references/{index}", "refers-to-itself", own)
 
 
+def names_itself(report: Report) -> Iterator[Fault]:
+    """The same in the body: no event is linked to itself, and nothing is its own source."""
+    own = f"{report.header['originator']}:{report.header['id']}"
+    for seen in (*report.role("linked"), *report.role("quoted")):
+        if seen.value == own:
+            yield Fault(seen.pointer, "names-itself", own)
+
+
 # --- times -------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,8 @@ from broker.language.plan import Seen
 @dataclass(frozen=True)
 class Report:
     """`seen` holds every marked string of the body. `fields`: every member that the kind's schema knows, as a pointer
-    with `*` for an index. `nominal`: pointers of what is nominal in the body."""
+    with `*` for an index. `nominal`: pointers of what is nominal in the body. `blocks`: heading -> pointers, as those of
+    `fields`, of what only goods of that heading have."""
 
     header: Mapping[str, Any]
     seen: Sequence[Seen]
@@ -26,23 +28,36 @@ class Report:
     body: Mapping[str, Any] = field(default_factory=dict)
     fields: frozenset[str] = frozenset()
     nominal: Sequence[str] = ()
+    blocks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def by_role(self) -> Mapping[str, Sequence[Seen]]:
         """Role -> what has it, in order."""
-        found: dict[str, list[Seen]] = {}
+        found: dict[str, list[Seen]] = defaultdict(list)
         for one in self.seen:
             if one.mark.role is not None:
-                found.setdefault(one.mark.role, []).append(one)
+                found[one.mark.role].append(one)
+        return found
+
+    @cached_property
+    def by_format(self) -> Mapping[str, Sequence[Seen]]:
+        """Format of ours -> what has it, in order."""
+        found: dict[str, list[Seen]] = defaultdict(list)
+        for one in self.seen:
+            if one.mark.format is not None:
+                found[one.mark.format].append(one)
         return found
 
     @cached_property
     def beside(self) -> Mapping[int, Sequence[Seen]]:
         """id of an object -> everything marked that stands in it."""
-        found: dict[int, list[Seen]] = {}
+        found: dict[int, list[Seen]] = defaultdict(list)
         for one in self.seen:
-            found.setdefault(id(one.holder), []).append(one)
+            found[id(one.holder)].append(one)
         return found
+
+    def format(self, form: str) -> Sequence[Seen]:
+        return self.by_format.get(form, ())
 
     def role(self, role: str) -> Sequence[Seen]:
         return self.by_role.get(role, ())
