@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import clock, entitlement, jws, notices, verify
+from broker import clock, entitlement, jws, notices, quotations, verify
 from broker.entitlement import RULE_HOLDER, RULE_NOTICE
 from broker.envelope import Envelope
 from broker.errors import BrokerError, ChainWithdrawn, Conflict, Fault, Invalid, NotLatest, ReleaseRefused
@@ -152,11 +152,15 @@ class Batch:
     now: datetime
     position: int
     known: dict[str, Known]
+    held: quotations.Held
+    """What the items quote, as it was when the batch began."""
     events: list[dict[str, Any]] = field(default_factory=list)
     _messages: list[dict[str, Any]] = field(default_factory=list)
     _audience: list[dict[str, Any]] = field(default_factory=list)
     _identifiers: list[dict[str, Any]] = field(default_factory=list)
     _deliveries: list[dict[str, Any]] = field(default_factory=list)
+    _changed: set[str] = field(default_factory=set)
+    """Originators of what was accepted in this very batch."""
 
     @staticmethod
     async def begin(c: AsyncConnection, hub: Hub, items: Sequence[Prepared]) -> Batch:
@@ -164,7 +168,9 @@ class Batch:
         position, version = await head.lock(c)
         registry = await hub.registry(c, version)
         wanted = [address for item in items for address in addresses_in(item.envelope)]
-        return Batch(c, hub, registry, hub.now(), position, await ledger_messages.known(c, wanted))
+        known = await ledger_messages.known(c, wanted)
+        held = await quotations.held(c, (item.envelope for item in items))
+        return Batch(c, hub, registry, hub.now(), position, known, held)
 
     async def take(self, item: Prepared) -> Outcome:
         """Decide one message and collect its rows; the outcome counts once the transaction has committed."""
@@ -183,6 +189,8 @@ class Batch:
         if faults:
             raise ReleaseRefused(*faults)
         target = correction_target(envelope, self.known)
+        if faults := await self._quotation_faults(envelope):
+            raise Invalid(*faults)
         rules = entitlement.entitled(envelope, self.registry, self.now)
         if envelope.release is not None and not rules:
             warnings.append(Fault("/header/handling/release", "nobody"))
@@ -200,6 +208,15 @@ class Batch:
             for member, queues in notified.items():
                 self._notify(envelope, member, queues)
         return Accepted(envelope.address, receipt, (*envelope.warnings, *warnings))
+
+    async def _quotation_faults(self, envelope: Envelope) -> list[Fault]:
+        if not envelope.quotations:
+            return []
+        held = self.held
+        if any(address.partition(":")[0] in self._changed for address in quotations.named(envelope)):
+            await self.flush()  # a line may quote an earlier one, or a consent that an earlier one withdrew
+            held = await quotations.held(self.c, [envelope])
+        return await quotations.faults(self.c, self.registry, held, envelope, self.now)
 
     async def _to_holders(
         self, envelope: Envelope, target: Known, rules: dict[str, str], recipients: list[Recipient]
@@ -283,6 +300,7 @@ class Batch:
             ledger_deliveries.new_row(r.queue, position, r.member, r.rule, r.duties, r.clause, self.now)
             for r in recipients
         ]
+        self._changed.add(envelope.originator)
         self.known[envelope.address] = Known(
             position=position, originator=envelope.originator, id=envelope.id, kind=envelope.kind, status=envelope.status,
             digest=envelope.digest, payload_digest=row["payload_digest"], receipt=receipt, warnings=row["warnings"],

@@ -78,8 +78,9 @@ async def open_hub(config: Config, now: clock.Clock = clock.now) -> Hub:
     if not config.hub_key.exists():
         raise SetupRefused(Fault("/home", "no-hub-key", found=str(config.hub_key)))
     key = keyfiles.load(config.hub_key, None)
+    language = load_language(config.schemas)
     ledger = await startup_checks.open_proved(config.home, config.ledger_url, now)
-    hub = Hub(ledger, load_language(), key, config.public_url, now)
+    hub = Hub(ledger, language, key, config.public_url, now)
     hub.limits = Limits(config.messages_per_second)
     kept = (await administer.snapshot(ledger)).keys.get(jws.thumbprint(jws.public_jwk(hub.key)))
     if kept is None:

@@ -10,7 +10,7 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from broker import entitlement, jws, strictjson, verify
+from broker import entitlement, jws, quotations, strictjson, verify
 from broker.accept import addresses_in, correction_target
 from broker.envelope import Envelope
 from broker.errors import Conflict, Fault, Invalid, KeyRefused, Malformed, ReleaseRefused, quote
@@ -27,6 +27,7 @@ async def check(hub: Hub, caller: Caller, octets: bytes) -> dict[str, Any]:
         registry = await hub.registry(c)
         envelope = _believe(hub, registry, caller, octets, now)
         known = await ledger_messages.known(c, addresses_in(envelope))
+        quoted = await quotations.faults(c, registry, await quotations.held(c, [envelope]), envelope, now)
     already = known.get(envelope.address)
     if already is None:
         correction_target(envelope, known)
@@ -35,6 +36,8 @@ async def check(hub: Hub, caller: Caller, octets: bytes) -> dict[str, Any]:
     faults, warnings = entitlement.release_faults(envelope, registry, now)
     if faults:
         raise ReleaseRefused(*faults)
+    if quoted:
+        raise Invalid(*quoted)
     rules = entitlement.entitled(envelope, registry, now)
     if envelope.release is not None and not rules:
         warnings.append(Fault("/header/handling/release", "nobody"))

@@ -376,8 +376,8 @@ def _path(*parts: str) -> str:
 
 
 def _receipt(compact: str, warnings: Sequence[Mapping[str, Any]], *, repeat: bool) -> Receipt:
-    read = offline.read_receipt(compact, None)
-    return Receipt(read.message, read.digest, clock.text(read.accepted_at), compact, warnings, repeat)
+    read, told = offline.read_receipt(compact, None), [dict(warning) for warning in warnings]
+    return Receipt(read.message, read.digest, clock.text(read.accepted_at), compact, told, repeat)
 
 
 def _posted(token: str, line: Mapping[str, Any]) -> Posted:

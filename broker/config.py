@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from broker import schemafiles
 from broker.errors import Fault, SetupRefused
 
 PREFIX = "TIDEWAITER_"
@@ -32,6 +33,8 @@ class Config:
     """Of one originator, in one gateway, on average; half a minute's worth may come at once."""
     max_connections: int = 1_000
     """Open HTTP connections of one process."""
+    schemas: Path = field(default_factory=schemafiles.folder)
+    """What there is to say: kinds, code lists, examples. The folder stands for the packaged one as a whole."""
 
     @property
     def hub_key(self) -> Path:
@@ -75,6 +78,10 @@ def read_config(environment: Mapping[str, str] = os.environ) -> Config:
             faults.append(Fault(f"/{name}", "range", found=text[:80], allowed=("1..1000000",)))
             text = "1"
         numbers[name] = int(text)
+    try:
+        schemas = schemafiles.folder(environment)
+    except SetupRefused as refused:
+        faults.extend(refused.faults)
     if faults:
         raise SetupRefused(*faults)
     return Config(
@@ -87,5 +94,6 @@ def read_config(environment: Mapping[str, str] = os.environ) -> Config:
         management_url=setting("RABBITMQ_MANAGEMENT_URL")
         or (f"http://{urlsplit(amqp_url).hostname}:15672" if amqp_url else None),
         log=log,
+        schemas=schemas,
         **numbers,
     )

@@ -162,8 +162,11 @@ class Door:
                 return "POST", "/v1/oauth/token", {"data": form, "headers": {"accept-language": self.language}}
 
             _, answer = await self._patiently(ask, idempotent=True, lines=False, timeout_seconds=TIMEOUT_SECONDS)
-            life = max(float(answer.get("expires_in", 0)) - RENEW_BEFORE_SECONDS, 0)
-            self._tokens[scope] = _Token(str(answer["access_token"]), time.monotonic() + life)
+            try:
+                life = max(float(answer.get("expires_in", 0)) - RENEW_BEFORE_SECONDS, 0)
+                self._tokens[scope] = _Token(str(answer["access_token"]), time.monotonic() + life)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                raise Unreachable(f"{self.url} gives no token as a hub does") from None
             return self._tokens[scope].text
 
     async def follow(
@@ -223,7 +226,7 @@ class Door:
                         yield event
         except httpx2.ReadTimeout:
             raise Unreachable(f"{self.url} has said nothing for {SILENT_SECONDS} s") from None
-        except (httpx2.TransportError, httpx2.InvalidURL, sse.NotEvents) as error:
+        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError, sse.NotEvents) as error:
             raise Unreachable(f"{self.url}: {_why(error)}") from None
 
     def pause(self, attempt: int, at_least: float) -> float:
@@ -259,7 +262,7 @@ class Door:
                     error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
                 ):
                     break  # it may have been done: whoever asked decides
-            except httpx2.InvalidURL as error:
+            except (httpx2.InvalidURL, httpx2.DecodingError) as error:
                 raise Unreachable(f"{self.url}: {error}") from None
         raise Unreachable(f"{self.url}: {last}")
 
@@ -275,7 +278,7 @@ class Door:
             if lines:
                 return response.status_code, [json.loads(line) for line in octets.splitlines() if line.strip()]
             return response.status_code, json.loads(octets) if octets else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unreachable(f"{self.url}{path} does not answer in JSON: is this a hub?") from None
 
     async def _read(self, response: httpx2.Response, path: str) -> bytes:
@@ -312,7 +315,7 @@ def _problem(response: httpx2.Response, octets: bytes) -> Problem:
 def _problem_body(octets: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(octets)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from broker.errors import Fault
-from broker.language.kinds import Identifier
+from broker.language.kinds import Identifier, Quotation
 from broker.language.outline import Completeness
 from broker.routing import DUTIES, Attributes
 
@@ -60,10 +60,11 @@ class Envelope:
     identifiers: tuple[Identifier, ...] = ()
     warnings: tuple[Fault, ...] = ()
     editions: Mapping[str, str] = field(default_factory=dict)
-    """Code list -> the edition by which its codes were read."""
+    """Code list or table -> the edition by which its codes were read."""
     country: str | None = None
     """Where the event was."""
     completeness: Completeness | None = None
+    quotations: tuple[Quotation, ...] = ()
 
     @property
     def id(self) -> str:

@@ -25,6 +25,7 @@
     ├── TooSlow                408  the body did not come in time
     ├── Busy                   503  the process has as much in hand as it may; nothing was accepted
     ├── LedgerAway             503  nothing can be accepted; try again
+    │   └── Held                    another transaction has what was to be taken; in a moment it has not
     ├── WireRefused            (start-up only) RabbitMQ is not set up as we need it
     └── SetupRefused           (start-up only) settings, keys or migrations are not as we need them
 
@@ -175,6 +176,10 @@ class Busy(BrokerError):
 
 class LedgerAway(BrokerError):
     code, status = "ledger-away", 503
+
+
+class Held(LedgerAway):
+    code = "held"
 
 
 class WireRefused(BrokerError):

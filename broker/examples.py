@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 from broker import schemafiles, titles
+from broker.schemafiles import by_folder
 from broker.titles import Schema, mapping
 
 Payload = dict[str, Any]
 
 
-@cache
-def payloads() -> Mapping[str, Payload]:
+@by_folder
+def payloads(folder: Path) -> Mapping[str, Payload]:
     """File name without its ending -> payload, in the order of the names."""
-    folder = schemafiles.folder() / "examples"
-    return {path.stem: schemafiles.read_json(path) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: schemafiles.read_json(path) for path in sorted((folder / "examples").glob("*.json"))}
 
 
 def text(name: str) -> str:
@@ -61,8 +61,8 @@ def _routed(root: Schema, schema: Schema, value: Any) -> Iterator[str]:
 # ── values, for the reference ──
 
 
-@cache
-def values() -> Mapping[tuple[str, str], Any]:
+@by_folder
+def values(_folder: Path) -> Mapping[tuple[str, str], Any]:
     """(kind or shared part, pointer in it with `*` for an index) -> the first value that an example gives it."""
     found: dict[tuple[str, str], Any] = {}
     for payload in payloads().values():

@@ -13,7 +13,7 @@ from typing import Any
 from broker import describe, phrases, titles
 from broker.errors import Fault
 from broker.titles import Schema
-from broker.words import Said
+from broker.words import LANGUAGES, Said
 from broker.words.identifiers import IDENTIFIERS
 
 LISTED = 12
@@ -24,10 +24,10 @@ BY_SHAPE = frozenset(
 )  # fmt: skip
 """Rules whose remedy is to be what the field must be."""
 SAY = {
-    "must": Said("must be: {0}", "debe ser: {0}"),
-    "perhaps": Said("perhaps {0}", "quizá {0}"),
-    "allowed": Said("allowed: {0}", "se permite: {0}"),
-    "more": Said("{0} and {1} more", "{0} y {1} más"),
+    "must": Said("must be: {0}", "debe ser: {0}"),  # what stands in it is said in these two alone
+    "perhaps": Said("perhaps {0}", "quizá {0}", "peut-être {0}", "talvez {0}"),
+    "allowed": Said("allowed: {0}", "se permite: {0}", "permis : {0}", "permitido: {0}"),
+    "more": Said("{0} and {1} more", "{0} y {1} más", "{0} et {1} de plus", "{0} e mais {1}"),
 }
 
 
@@ -46,7 +46,8 @@ def explained(fault: Mapping[str, Any], schema: Schema, language: str) -> dict[s
     `schema`: that of the body.
     """
     pointer = str(fault.get("pointer") or "")
-    said = dict(fault) | {"field": titles.field(schema, pointer, language)}
+    tongue = titles.spoken(schema, [pointer], language)
+    said = dict(fault) | {"field": titles.field(schema, pointer, tongue)}
     remedy = "; ".join(_remedies(fault, schema, pointer, language))
     return said | ({"remedy": remedy} if remedy else {})
 
@@ -60,21 +61,24 @@ def _remedies(fault: Mapping[str, Any], schema: Schema, pointer: str, language: 
             yield SAY["perhaps"].in_(language).format(", ".join(near))
             return
     if rule in BY_SHAPE and place:
+        tongue = language if language[:2] in LANGUAGES else "en"  # what describes a schema speaks no other
         root = titles.root_of(schema, pointer)
         part = titles.part_of(place) or titles.part_of(place.get("items"))
-        teller = describe.Teller(
-            root, language, describe.Notation(str, lambda what, name: _named(what, name, language))
-        )
-        yield SAY["must"].in_(language).format(teller.shape(place, part))
+        notation = describe.Notation(str, lambda what, name: _named(what, name, root, tongue))
+        yield SAY["must"].in_(tongue).format(describe.Teller(root, tongue, notation).shape(place, part))
     elif len(allowed) == 1:
         yield f"→ {_titled(place, allowed[0], language)}"
     elif allowed:
+        known = [named for one in allowed if (named := titles.value_titles(place, one))]
+        language = language if all(language[:2] in one for one in known) else "en"
         said = [_titled(place, one, language) for one in allowed]
         if any(one not in str(fault.get("detail")) for one in said):
             yield SAY["allowed"].in_(language).format(_listed(said, language))
 
 
-def _named(what: str, name: str, language: str) -> str:
+def _named(what: str, name: str, root: Schema, language: str) -> str:
+    if what == "part":
+        return titles.part_title(root, name, language)
     if what == "identifier" and name in IDENTIFIERS:
         found = IDENTIFIERS[name]
         return f"{found.title.in_(language)} ({found.checked.in_(language)}), {found.specimen}"

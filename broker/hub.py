@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -49,13 +50,15 @@ class Alarm:
                 break
             self._moved.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._moved.wait()
         self._next = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Hub:
-    """`public_url` is the audience of every token and the `ce-source` of every message on the wire."""
+    """`public_url` is the audience of every token and the `ce-source` of every message on the wire. Without a `repr`: its
+    language alone would take 2.5 MB, and asyncio shows the results of tasks."""
 
     ledger: Ledger
     language: Language
@@ -70,6 +73,8 @@ class Hub:
     """Deliveries of messages that expired until then have been swept by this process."""
     expired_all: datetime = EPOCH
     """When it last looked at all that ever expired."""
+    turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """One reader of a queue looks at a time: the others would find held what it is about to take."""
     _registry: Registry | None = None
 
     @property

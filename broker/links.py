@@ -26,15 +26,13 @@ async def of_message(
 ) -> list[dict[str, Any]]:
     """Marked links of the message to others that `member` may see: `why` is "identifier" (with scheme and value) or
     "same-event" (with the hours between the two)."""
-    shared = await ledger.sharing(c, row["position"], member)
+    shared = await ledger.sharing(c, row, member)
     events = await ledger.around(c, row, member)
     wanted = sorted({*(position for *_, position in shared), *events})
     found = {
         position: other
         for position, other in (await ledger.visible(c, member, wanted)).items()
-        if other["chain"] != row["chain"]
-        and other["status"] == row["status"]
-        and await _shown(c, registry, other, member, now)
+        if other["chain"] != row["chain"] and await _shown(c, registry, other, member, now)
     }
     links: list[dict[str, Any]] = []
     count: dict[tuple[str, str], int] = {}

@@ -33,6 +33,11 @@ wire_up = Gauge("tidewaiter_wire_up", "1 while the relay is connected to RabbitM
 parked_queues = Gauge(
     "tidewaiter_parked_queues", "Queues in RabbitMQ that fail and are left alone for a while.", registry=registry
 )
+strays = Counter(
+    "tidewaiter_stray_deliveries",
+    "Deliveries that RabbitMQ had sent and no consumer got, sent anew.",
+    registry=registry,
+)
 rebuilt_queues = Counter(
     "tidewaiter_rebuilt_queues", "Queues that RabbitMQ had lost, deleted and made anew.", registry=registry
 )

@@ -23,16 +23,21 @@ LOOK_AT = 1_000
 
 
 async def preview(hub: Hub, caller: Caller, wanted: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """Up to `limit` matches, newest first. Raises Invalid for a filter that cannot be."""
+    """Up to `limit` matches, newest first, and among how many that the caller may see. Raises Invalid for a filter that
+    cannot be."""
     index = Index([(caller.owner, parse_filter(wanted, "/filter"))])
     now = hub.now()
     matches: list[dict[str, Any]] = []
+    examined = 0
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
         rows = (await list_page(c, caller.owner, Listing("received", limit=LOOK_AT))).rows
         for row in rows:
-            if len(matches) == limit or not await sight.may_see(c, registry, row, caller.owner, row["rule"], now):
+            if len(matches) == limit:
+                break
+            if not await sight.may_see(c, registry, row, caller.owner, row["rule"], now):
                 continue
+            examined += 1
             full = await find(c, row["originator"], row["id"])
             assert full is not None
             payload = strictjson.parse_object(jws.unb64(full["jws"].split(".")[1]), max_bytes=jws.MAX_TOKEN_BYTES)
@@ -45,7 +50,7 @@ async def preview(hub: Hub, caller: Caller, wanted: Mapping[str, Any], limit: in
             if found:
                 matches.append({"address": envelope.address, "kind": envelope.kind, "accepted_at": clock.text(row["accepted_at"]),
                                 "rule": row["rule"], "clause": found[0].clause})  # fmt: skip
-    return {"examined": len(rows), "matches": matches}
+    return {"examined": examined, "matches": matches}
 
 
 async def filters_of(c: AsyncConnection, member: str) -> dict[str, Any]:

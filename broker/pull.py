@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker import acknowledge, clock, metrics
 from broker.accept import read_warnings
 from broker.delivery import LEASE_SECONDS, MAX_DELAY_SECONDS
-from broker.errors import BrokerError, Fault, Invalid, NotFound, RegistryRefused, StaleLease, quote
+from broker.errors import BrokerError, Fault, Held, Invalid, NotFound, RegistryRefused, StaleLease, quote
 from broker.hub import Hub
 from broker.ledger import deliveries as ledger
 from broker.ledger import replays, touch
@@ -29,6 +29,10 @@ from broker.tokens import Caller
 MAX_LEASE = 100
 """Most deliveries in one lease or settle call; bounds an answer to about 25 MB."""
 MAX_WAIT_SECONDS = 30
+HELD_SECONDS = 5.0
+"""How long a reader tries to get at what another transaction holds. Milliseconds, unless a process was stopped: then
+PostgreSQL ends its transaction (`ledger.core.IDLE_SECONDS`)."""
+HELD_PAUSE_SECONDS = 0.01
 LOOK_AGAIN_SECONDS = 30.0
 """A reader that nobody wakes looks again after so long: a word may have been lost."""
 
@@ -91,7 +95,24 @@ async def leasable(
 async def lease_once(
     hub: Hub, caller: Caller, queue: Subscription, limit: int, lease_seconds: int, token: str
 ) -> tuple[list[dict[str, Any]], float]:
-    """One look. Also, if it found nothing, in how many seconds something is known to be offered again, unasked."""
+    """One look. Also, if it found nothing, in how many seconds something is known to be offered again, unasked.
+
+    Raises Held if somebody else has what comes next, and has had it all the while.
+    """
+    give_up_at = asyncio.get_running_loop().time() + HELD_SECONDS
+    while True:
+        try:
+            async with hub.turns.setdefault(queue.id, asyncio.Lock()):
+                return await _look(hub, caller, queue, limit, lease_seconds, token)
+        except Held:
+            if hub.closing or asyncio.get_running_loop().time() > give_up_at:
+                raise
+        await asyncio.sleep(HELD_PAUSE_SECONDS)
+
+
+async def _look(
+    hub: Hub, caller: Caller, queue: Subscription, limit: int, lease_seconds: int, token: str
+) -> tuple[list[dict[str, Any]], float]:
     now = hub.now()
     again_seconds = LOOK_AGAIN_SECONDS
     async with hub.ledger.accepting() as c:

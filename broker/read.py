@@ -32,6 +32,8 @@ PAGE = 50
 MAX_PAGE = 200
 LOOK_AT = 1_000
 """Most rows examined for one page: a page may be short and still have a next one."""
+AT_ONCE = 100
+"""Fewest rows asked for at a time. With pages of one, a cursor would tell of every ten that are not for the reader."""
 
 
 async def message(hub: Hub, caller: Caller, address: str) -> dict[str, Any]:
@@ -105,8 +107,9 @@ async def page(hub: Hub, caller: Caller, wanted: Listing) -> dict[str, Any]:
     async with hub.ledger.reading() as c:
         registry = await hub.registry(c)
         while len(shown) < wanted.limit and seen < LOOK_AT:
-            found = await ledger.list_page(c, caller.owner, replace(wanted, before=before))
-            seen += max(len(found.rows), 100)  # nor are windows without end in which nothing is wanted
+            part = replace(wanted, before=before, limit=max(wanted.limit, AT_ONCE))
+            found = await ledger.list_page(c, caller.owner, part)
+            seen += max(len(found.rows), AT_ONCE)  # nor are windows without end in which nothing is wanted
             before = found.last
             for row in found.rows:
                 if wanted.box == "sent" or await sight.may_see(c, registry, row, caller.owner, row["rule"], now):

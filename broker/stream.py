@@ -132,4 +132,6 @@ async def _unsettled(stream: Stream) -> int:
 async def _whole(transaction: Coroutine[Any, Any, Result]) -> Result:
     """A transaction runs to its end although the reader goes: a connection to SQLite that is given up in the middle of
     one keeps its lock until it is collected, and nobody else can write for ten seconds and more."""
-    return await asyncio.shield(asyncio.ensure_future(transaction))
+    task = asyncio.ensure_future(transaction)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, though the reader has gone
+    return await asyncio.shield(task)

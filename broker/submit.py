@@ -193,6 +193,7 @@ class GroupCommit:
     async def commit(self, items: list[Prepared]) -> list[Outcome]:
         """Outcomes of `items`, after their transaction has committed. Raises LedgerAway."""
         future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, should the client hang up
         self._waiting.append(_Waiting(items, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())

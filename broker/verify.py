@@ -126,6 +126,7 @@ def read_content(
         editions=reading.editions,
         country=reading.country,
         completeness=reading.completeness,
+        quotations=reading.quotations,
     )
 
 

@@ -5,6 +5,7 @@ An address with U+0000 in it ends here: nothing of ours is named so, and Postgre
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 
@@ -15,13 +16,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker import metrics
 from broker.api import problems
 from broker.api.bodies import OCTETS
-from broker.errors import Fault, NotFound
+from broker.errors import Busy, Fault, NotFound
+from broker.limits import BUSY_RETRY_SECONDS
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Around:
-    """Plain ASGI: nothing is buffered and cancellation passes through."""
+    """Plain ASGI: nothing is buffered and cancellation passes through, but for a request that a hub which stops has not
+    come to answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,6 +65,11 @@ class Around:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:  # while its request was still on the way: nobody is there to be answered
             pass
+        except asyncio.CancelledError:
+            if started or not scope["app"].state.hub.closing:
+                raise
+            late = Busy(Fault("", "stopping"), retry_after=BUSY_RETRY_SECONDS)  # the server waits for nobody any longer
+            await problems.problem(Request(scope), late)(scope, receive, send_with_headers)
         except Exception as error:
             if started:
                 raise

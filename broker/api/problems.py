@@ -6,7 +6,7 @@ Unknown errors answer 500 without a word of what went wrong; the log has it unde
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -22,8 +22,9 @@ from broker.logs import log
 TYPE = "urn:tidewaiter:problem:"
 
 
-def language_of(request: Request) -> str:
-    """The best of Accept-Language that we speak (RFC 9110 §12.5.4, `q` honoured), else English."""
+def language_of(request: Request, keys: Sequence[str] = ()) -> str:
+    """The best of Accept-Language in which we say all that these keys stand for (RFC 9110 §12.5.4, `q` honoured), else
+    English: no answer mixes two."""
     wanted: list[tuple[float, str]] = []
     for part in request.headers.get("accept-language", "")[:200].split(","):
         tag, _, q = part.replace(" ", "").partition(";q=")
@@ -32,7 +33,8 @@ def language_of(request: Request) -> str:
         except ValueError:
             continue
     wanted.sort(key=lambda one: one[0])  # stable: of equals, the first one named
-    return next((tag for weight, tag in wanted if weight < 0 and tag in phrases.languages()), "en")
+    spoken = (tag for weight, tag in wanted if weight < 0 and tag in phrases.languages())
+    return next((tag for tag in spoken if phrases.says(tag, keys)), "en")
 
 
 def fault_object(fault: Fault, language: str) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def answer(request: Request, value: Any, status: int = 200, headers: Mapping[str
 
 
 def problem(request: Request, error: BrokerError) -> Response:
-    language = language_of(request)
+    language = language_of(request, (f"title.{error.code}", *(f"rule.{fault.rule}" for fault in error.faults)))
     headers = {"content-language": language}
     if isinstance(error, TooMany | Busy | TooSlow):
         metrics.limited.labels(error.rule).inc()

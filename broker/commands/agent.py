@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,8 +77,11 @@ def _for_machines(out: Any) -> Any:
 
 
 def _line(text: str) -> None:
-    say(text)
-    sys.stdout.flush()
+    """What standard output has no letter for is replaced; if it is full or gone, the work goes on without a word."""
+    encoding = sys.stdout.encoding
+    with suppress(OSError):
+        say(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
 
 
 def add(app: typer.Typer) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import wrap
@@ -18,6 +17,7 @@ import typer
 
 from broker.commands import options
 from broker.commands.speak import OK, REFUSED, answer, clean, colour, table
+from broker.schemafiles import by_folder
 from broker.titles import Schema, mapping
 from broker.words import Said
 
@@ -29,6 +29,8 @@ READ_BYTES = 1_048_576
 """Far more than a message may have, so that one that is too large is a finding like any other."""
 SUFFIXES = (".json", ".jws")
 NOT_MESSAGES = (".receipt.jws", ".refusal.jws")
+MESSAGES = (b"{", b"ey")
+"""How one begins that can be asked about: JSON, or a compact JWS (RFC 7515 §3.1: its header is JSON, too)."""
 WIDTH = 100
 MISSING_SHOWN = 5
 OF_THE_MESSAGE = frozenset(
@@ -48,32 +50,63 @@ OF_THE_MESSAGE = frozenset(
 """Problems that are about a message; any other is about the caller or the hub, and ends the command."""
 
 SAY = {
-    "fault": Said("FAULT", "ERROR"),
-    "warning": Said("WARNING", "AVISO"),
-    "whole": Said("The message as a whole", "El mensaje en su conjunto"),
-    "good": Said("No fault{0}.", "Sin errores{0}."),
-    "bad": Said("{0} faults{1}: it would be refused.", "{0} errores{1}: sería rechazado."),
-    "one": Said("1 fault{0}: it would be refused.", "1 error{0}: sería rechazado."),
-    "warnings": Said(", {0} warnings", ", {0} avisos"),
-    "with-one": Said(", 1 warning", ", 1 aviso"),
-    "score": Said("Completeness", "Integridad"),
-    "of": Said("{0} of 100", "{0} de 100"),
+    "fault": Said("FAULT", "ERROR", "ERREUR", "ERRO"),
+    "warning": Said("WARNING", "AVISO", "AVIS", "AVISO"),
+    "whole": Said(
+        "The message as a whole",
+        "El mensaje en su conjunto",
+        "Le message dans son ensemble",
+        "A mensagem no seu conjunto",
+    ),
+    "good": Said("No fault{0}.", "Sin errores{0}.", "Aucune erreur{0}.", "Sem erros{0}."),
+    "bad": Said(
+        "{0} faults{1}: it would be refused.",
+        "{0} errores{1}: sería rechazado.",
+        "{0} erreurs{1} : il serait refusé.",
+        "{0} erros{1}: seria recusada.",
+    ),
+    "one": Said(
+        "1 fault{0}: it would be refused.",
+        "1 error{0}: sería rechazado.",
+        "1 erreur{0} : il serait refusé.",
+        "1 erro{0}: seria recusada.",
+    ),
+    "warnings": Said(", {0} warnings", ", {0} avisos", ", {0} avis", ", {0} avisos"),
+    "with-one": Said(", 1 warning", ", 1 aviso", ", 1 avis", ", 1 aviso"),
+    "score": Said("Completeness", "Integridad", "Complétude", "Completude"),
+    "of": Said("{0} of 100", "{0} de 100", "{0} sur 100", "{0} de 100"),
     "explained": Said(
         "{0} of 100, and {1} more said to be unknown or withheld",
         "{0} de 100, y {1} más dados como no sabidos o reservados",
+        "{0} sur 100, et {1} de plus dits inconnus ou réservés",
+        "{0} de 100, e mais {1} dados como não sabidos ou reservados",
     ),
-    "add": Said("Would add most", "Lo que más aportaría"),
-    "routes": Said("Routed by", "Se distribuye por"),
-    "editions": Said("Code lists", "Listas de códigos"),
-    "nominal": Said("Without names, these go", "Sin nombres, se omite"),
+    "add": Said("Would add most", "Lo que más aportaría", "Apporterait le plus", "O que mais acrescentaria"),
+    "routes": Said("Routed by", "Se distribuye por", "Acheminé selon", "Encaminhada por"),
+    "editions": Said("Lists and tables", "Listas y tablas", "Listes et tables", "Listas e tabelas"),
+    "nominal": Said(
+        "Without names, these go", "Sin nombres, se omite", "Sans les noms, il manque", "Sem nomes, omite-se"
+    ),
     "elsewhere": Said(
         "Not looked at here: signature, members and groups, what was posted before. The hub does (--url).",
         "Aquí no se miran: firma, miembros y grupos, lo enviado antes. Lo hace el concentrador (--url).",
+        "Non examinés ici : signature, membres et groupes, ce qui fut envoyé avant. Le concentrateur le fait (--url).",
+        "Não se veem aqui: assinatura, membros e grupos, o que se enviou antes. O concentrador vê (--url).",
     ),
-    "files": Said("{0} files, {1} with faults.", "{0} archivos, {1} con errores."),
-    "post": Said("{0} can be posted.", "{0} puede enviarse."),
-    "correction": Said("A correction: {0}.", "Una corrección: {0}."),
-    "nobody": Said("nobody would receive it", "nadie lo recibiría"),
+    "files": Said(
+        "{0} files, {1} with faults.",
+        "{0} archivos, {1} con errores.",
+        "{0} fichiers, {1} avec des erreurs.",
+        "{0} arquivos, {1} com erros.",
+    ),
+    "post": Said("{0} can be posted.", "{0} puede enviarse.", "{0} peut être envoyé.", "{0} pode ser enviada."),
+    "correction": Said(
+        "A correction: to everybody who has what it corrects.",
+        "Una corrección: a todos los que tienen lo que corrige.",
+        "Une correction : à tous ceux qui ont ce qu'elle corrige.",
+        "Uma correção: a todos os que têm o que ela corrige.",
+    ),
+    "nobody": Said("nobody would receive it", "nadie lo recibiría", "personne ne le recevrait", "ninguém a receberia"),
 }
 
 
@@ -83,6 +116,7 @@ class Finding:
 
     file: str
     heading: str
+    schema: Schema = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     said: dict[str, Any] = field(default_factory=dict)
@@ -98,12 +132,11 @@ class Finding:
 def check(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Payloads or signed messages: files, folders, or -.")],
     offline: Annotated[bool, typer.Option("--offline", help="Ask no hub, even if one is configured.")] = False,
-    url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
+    url: options.Url = None, member: options.Member = None, key: options.KeyFile = None,
+    language: options.Language = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """Everything but storing: each fault with its field and the way out; or who would receive it, and by which rule."""
-    from broker.commands.failures import language
-
-    tongue = language()
+    tongue = options.tongue(language)
     files = list(_files(paths))
     if offline or not url:
         language_here = _language()
@@ -142,10 +175,14 @@ async def _asked(
     from broker.door import Problem
 
     findings = []
-    async with options.client_of(url, member, key) as client:
+    async with options.client_of(url, member, key, tongue) as client:
         for name, octets in files:
-            heading, schema = _known(octets, tongue)
-            finding = Finding(name, heading)
+            read = _read(name, octets, tongue)
+            if isinstance(read, Finding) and not octets.startswith(MESSAGES):
+                findings.append(read)  # the hub would take it for a JWS
+                continue
+            heading, schema = ("", {}) if isinstance(read, Finding) else _heading(read, tongue)
+            finding = Finding(name, heading, schema)
             try:
                 message = octets if octets[:1] == b"{" else octets.decode("ascii", "replace")
                 finding.said = await client.check(message)
@@ -160,15 +197,17 @@ async def _asked(
     return findings
 
 
-def _known(octets: bytes, tongue: str) -> tuple[str, Schema]:
-    """What the file says it is, and the schema of its body; nothing, if it cannot be read at all."""
-    from broker import show
+def _read(name: str, octets: bytes, tongue: str) -> dict[str, Any] | Finding:
+    """The payload; or why there is none."""
+    from broker import explain, phrases, show
     from broker.errors import BrokerError
 
     try:
-        return _heading(show.read_payload(octets), tongue)
-    except BrokerError:
-        return "", {}
+        return show.read_payload(octets)
+    except BrokerError as error:
+        unread = {"rule": error.code, "detail": phrases.render(f"title.{error.code}", tongue)}
+        told = [explain.told(one, tongue) for one in error.faults] or [unread]
+        return Finding(name, "", faults=_explained(told, {}, tongue))
 
 
 def _heading(payload: Mapping[str, Any], tongue: str) -> tuple[str, Schema]:
@@ -188,29 +227,29 @@ def _explained(faults: Iterable[Mapping[str, Any]], schema: Schema, tongue: str)
 # ── reading it here ──
 
 
-@cache
 def _language() -> Language:
     """The schemas, compiled once. Raises Usage where this installation cannot."""
     if find_spec("jsonschema_rs") is None:
         raise options.Usage(
             "To check without a hub, install tidewaiter[hub]; or name a hub: give --url or set TIDEWAITER_URL."
         )
+    return _compiled()
+
+
+@by_folder
+def _compiled(folder: Path) -> Language:
     from broker.language import load_language
 
-    return load_language()
+    return load_language(folder)
 
 
 def examined(name: str, octets: bytes, language: Language, tongue: str) -> Finding:
     """What this installation can say about a message without asking anybody."""
-    from broker import clock, explain, phrases, show
-    from broker.errors import BrokerError
+    from broker import clock, explain
 
-    try:
-        payload = show.read_payload(octets)
-    except BrokerError as error:
-        unread = {"rule": error.code, "detail": phrases.render(f"title.{error.code}", tongue)}
-        told = [explain.told(one, tongue) for one in error.faults] or [unread]
-        return Finding(name, "", _explained(told, {}, tongue))
+    payload = _read(name, octets, tongue)
+    if isinstance(payload, Finding):
+        return payload
     heading, schema = _heading(payload, tongue)
     faults: Sequence[Fault] = language.check_header(payload)
     warnings: Sequence[Fault] = ()
@@ -229,7 +268,7 @@ def examined(name: str, octets: bytes, language: Language, tongue: str) -> Findi
                 missing = _places([f"/body{at}" for at in score.missing], schema, tongue)
                 said["completeness"] = {"score": score.score, "explained": score.explained, "missing": missing}
     return Finding(
-        name, heading, _explained((explain.told(one, tongue) for one in faults), schema, tongue),
+        name, heading, schema, _explained((explain.told(one, tongue) for one in faults), schema, tongue),
         _explained((explain.told(one, tongue) for one in warnings), schema, tongue), said,
     )  # fmt: skip
 
@@ -237,7 +276,9 @@ def examined(name: str, octets: bytes, language: Language, tongue: str) -> Findi
 def _places(pointers: Iterable[str], schema: Schema, tongue: str) -> list[dict[str, str]]:
     from broker import titles
 
-    return [{"pointer": one, "field": titles.field(schema, one, tongue)} for one in pointers]
+    found = list(pointers)
+    tongue = titles.spoken(schema, found[:MISSING_SHOWN], tongue)  # of so many a line is made
+    return [{"pointer": one, "field": titles.field(schema, one, tongue)} for one in found]
 
 
 # ── telling it ──
@@ -248,22 +289,26 @@ def _lines(finding: Finding, tongue: str, painted: bool) -> Iterator[str]:
     yield head + "─" * max(WIDTH - len(head), 2)
     for kind, faults in (("fault", finding.faults), ("warning", finding.warnings)):
         for one in faults:
-            yield from _fault(kind, one, tongue, painted)
+            yield from _fault(kind, one, finding.schema, tongue, painted)
     yield _verdict(finding, tongue)
     if "recipients" in finding.said:
         yield from _recipients(finding.said, tongue)
     elif finding.said:
-        yield from _reading(finding.said, tongue)
+        yield from _reading(finding.said, finding.schema, tongue)
         yield SAY["elsewhere"].in_(tongue)
     yield ""
 
 
-def _fault(kind: str, fault: Mapping[str, Any], tongue: str, painted: bool) -> Iterator[str]:
-    said = SAY[kind].in_(tongue)
+def _fault(kind: str, fault: Mapping[str, Any], schema: Schema, tongue: str, painted: bool) -> Iterator[str]:
+    """Three lines: where, what and by which rule, the way out. Each is in one language from end to end."""
+    from broker import titles
+
+    said = SAY[kind].in_(titles.spoken(schema, [str(fault.get("pointer") or "")], tongue))
     mark = f"\x1b[1;{31 if kind == 'fault' else 33}m{said}\x1b[0m" if painted else said
     pointer = clean(fault.get("pointer") or "/")
     yield f"{mark}  {clean(fault['field']) or SAY['whole'].in_(tongue)}  ({pointer})"
-    yield from _wrapped(clean(fault.get("detail") or fault.get("rule")))
+    detail, rule = fault.get("detail"), fault.get("rule")
+    yield from _wrapped(clean(f"{detail} [{rule}]" if detail else rule))
     if "remedy" in fault:
         yield from _wrapped(clean(fault["remedy"]))
 
@@ -283,23 +328,30 @@ def _verdict(finding: Finding, tongue: str) -> str:
 def _recipients(said: Mapping[str, Any], tongue: str) -> Iterator[str]:
     yield SAY["post"].in_(tongue).format(clean(said["address"]))
     if said["corrections"]:
-        yield SAY["correction"].in_(tongue).format(clean(said["corrections"]))
+        yield SAY["correction"].in_(tongue)
     yield table(said["recipients"], ("member", "rule", "duties"), empty=SAY["nobody"].in_(tongue))
 
 
-def _reading(said: Mapping[str, Any], tongue: str) -> Iterator[str]:
+def _reading(said: Mapping[str, Any], schema: Schema, tongue: str) -> Iterator[str]:
     """What the body says when it is read: for whoever wonders where it goes and what it lacks."""
+    from broker import titles
+
+    def places(key: str, found: Sequence[Mapping[str, str]]) -> list[str]:
+        shown = found[:MISSING_SHOWN]
+        of = titles.spoken(schema, [one["pointer"] for one in shown], tongue)
+        return _row(key, "; ".join(one["field"] for one in shown), of)
+
     score = said.get("completeness")
     if score is not None:
         key = "explained" if score["explained"] else "of"
         yield from _row("score", SAY[key].in_(tongue).format(score["score"], score["explained"]), tongue)
-        yield from _row("add", "; ".join(one["field"] for one in score["missing"][:MISSING_SHOWN]), tongue)
+        yield from places("add", score["missing"])
     routes = (
         f"{route} {', '.join(_routed(route, one, tongue) for one in v)}" for route, v in said["attributes"].items()
     )
     yield from _row("routes", "; ".join(routes), tongue)
     yield from _row("editions", "; ".join(f"{n} {edition}" for n, edition in said["editions"].items()), tongue)
-    yield from _row("nominal", "; ".join(one["field"] for one in said["nominal"]), tongue)
+    yield from places("nominal", said["nominal"])
 
 
 def _routed(route: str, value: str, tongue: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from broker.commands.speak import REFUSED, UNREACHABLE, USAGE, clean, note
+from broker.commands.speak import REFUSED, UNREACHABLE, USAGE, clean, in_json, note
 
 NEXT = {
     "token": "Is TIDEWAITER_URL the hub's own name to the letter, is this machine's clock right, is the key enrolled and valid?",
@@ -130,7 +129,7 @@ def _tell(said: Mapping[str, Any], faults: Iterable[Mapping[str, Any]], as_json:
     hint = NEXT.get(said["code"])
     if as_json:
         whole = dict(said) | ({"errors": listed} if listed else {}) | ({"next": hint} if hint else {})
-        note(json.dumps({"error": whole}, ensure_ascii=False))
+        note(in_json({"error": whole}))
         return
     number = f", {said['status']}" if "status" in said else ""
     note(f"{clean(said['title'])} ({said['code']}{number})")

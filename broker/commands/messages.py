@@ -13,7 +13,6 @@ from broker.commands.speak import OK, REFUSED, answer, clean, colour, note, say,
 MESSAGE_BYTES = 262_144
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="originator:id")]
 State = Annotated[str, typer.Option("--state", help="received, read, acted or refused.")]
-Language = Annotated[str | None, typer.Option("--language", help="en or es; by default as the locale.")]
 
 
 def token(
@@ -51,14 +50,13 @@ def sign(
 
 def show(
     what: Annotated[str, typer.Argument(metavar="FILE|ADDRESS", help="A message (.jws, .json) on disk or at the hub, or -.")],
-    language: Language = None,
+    language: options.Language = None,
     html: Annotated[bool, typer.Option("--html", help="As one page of HTML, to print or pass on.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where to; standard output, if left out.")] = None,
     url: options.Url = None, member: options.Member = None, key: options.KeyFile = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """A message as a page to read, its marking on top and bottom. A file's signature is not checked here: see `verify`."""
     from broker import show as pages
-    from broker.commands.failures import language as of_locale
 
     found = None
     if what == "-" or Path(what).exists() or ":" not in what:
@@ -71,7 +69,7 @@ def show(
                 return found, await client.believe(found["message"])
 
         found, payload = options.run(work())
-    tongue = language or of_locale()
+    tongue = options.tongue(language)
     if as_json:
         answer(payload, "", True)
         return

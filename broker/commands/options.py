@@ -25,6 +25,7 @@ Url = Annotated[str | None, typer.Option("--url", envvar="TIDEWAITER_URL", help=
 Member = Annotated[
     str | None, typer.Option("--member", envvar="TIDEWAITER_MEMBER", help="Your member id, or operator:NAME.")
 ]
+Language = Annotated[str | None, typer.Option("--language", help="en, es, fr or pt; by default as the locale.")]
 KeyFile = Annotated[Path | None, typer.Option("--key", envvar="TIDEWAITER_KEY", help="Your private key file.")]
 
 
@@ -34,6 +35,13 @@ class Usage(Exception):
 
 class Declined(Exception):
     """Understood, and not done: a check that this command makes itself says no."""
+
+
+def tongue(language: str | None) -> str:
+    """The two letters of `--language`, or those of TIDEWAITER_LANGUAGE or the locale."""
+    from broker.commands.failures import language as of_locale
+
+    return (language or of_locale())[:2].lower()
 
 
 def given(value: Any, name: str) -> Any:
@@ -59,15 +67,14 @@ def ask_passphrase(prompt: str, *, twice: bool = False) -> str:
     return str(typer.prompt(prompt, hide_input=True, err=True, confirmation_prompt=twice))
 
 
-def client_of(url: str | None, member: str | None, key: Path | None) -> Client:
-    """A Client from options and environment. Raises Usage, SetupRefused."""
+def client_of(url: str | None, member: str | None, key: Path | None, language: str | None = None) -> Client:
+    """A Client from options and environment, to be answered in `language`. Raises Usage, SetupRefused."""
     from broker.client import Client
-    from broker.commands.failures import language
 
     address, who, file = given(url, "url"), given(member, "member"), given(key, "key")
     warn_of_plain_text(address)
     shown = os.environ.get("TIDEWAITER_CERTIFICATE")
-    return Client(address, who, load_key(file), language=language(), certificate=Path(shown) if shown else None)
+    return Client(address, who, load_key(file), language=tongue(language), certificate=Path(shown) if shown else None)
 
 
 def warn_of_plain_text(url: str) -> None:

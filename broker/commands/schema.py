@@ -19,7 +19,6 @@ Kind = Annotated[
     str, typer.Argument(metavar="KIND", help="A kind, as `schema list` names it; envelope for the header.")
 ]
 Version = Annotated[str | None, typer.Option("--version", help="Of the kind; the latest, if left out.", metavar="N.N")]
-Language = Annotated[str | None, typer.Option("--language", help="en, es, fr or pt; by default as the locale.")]
 
 SAY = {
     "kind": Said("kind", "clase"),
@@ -43,11 +42,11 @@ SAY = {
 }
 
 
-def list_(language: Language = None, as_json: options.Json = False) -> None:
+def list_(language: options.Language = None, as_json: options.Json = False) -> None:
     """Kinds and versions, with what they are."""
     from broker import titles
 
-    tongue = _tongue(language)
+    tongue = options.tongue(language)
     rows, found = [], []
     for kind, version in titles.kinds():
         schema = titles.schema(kind, version)
@@ -65,12 +64,12 @@ def list_(language: Language = None, as_json: options.Json = False) -> None:
 def show(
     kind: Kind,
     part: Annotated[str | None, typer.Argument(metavar="PART", help="Only this shared part, such as goods-line.")] = None,
-    version: Version = None, language: Language = None, as_json: options.Json = False,
+    version: Version = None, language: options.Language = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """The fields of a kind: what each means, what it must be, when it is needed. With --json: the JSON Schema, whole."""
     from broker import describe, titles
 
-    tongue = _tongue(language)
+    tongue = options.tongue(language)
     schema = titles.envelope() if kind == ENVELOPE else titles.schema(kind, _version(kind, version))
     if as_json:
         answer(schema, "", True)
@@ -89,8 +88,8 @@ def _head(kind: str, schema: Any, tongue: str) -> list[str]:
 
     title = titles.title(schema, tongue)
     lines = [f"{title} · {kind} {str(schema['$id']).rpartition(':')[2]}" if title else kind]
-    if tongue == "en" or not title:
-        lines.append(str(schema.get("title", "")))
+    if titles.about(schema, tongue):
+        lines += wrap(titles.about(schema, tongue), WIDTH)
     said = [_say("needed", tongue)]
     if schema.get("x-scored") is True:
         said.append(_say("score", tongue))
@@ -103,14 +102,14 @@ def _head(kind: str, schema: Any, tongue: str) -> list[str]:
 
 def _described(schema: Any, part: str, tongue: str) -> Iterator[str]:
     """The fields of the whole, or of a part, and what holds under a condition."""
-    from broker import describe, titles, words
+    from broker import describe, titles
 
     of_header = schema is titles.envelope()
     teller = describe.Teller(schema, tongue, describe.Notation(str, _refer(tongue)))
     held = describe.members_of(schema, part or "grading") if part or of_header else schema
     if part:
-        name = words.PARTS.get(part)
-        yield from ("", f"── {part}{' · ' + name.in_(tongue) if name else ''} ──")
+        name = titles.part_title(schema, part, tongue)
+        yield from ("", f"── {part}{' · ' + name if name != part else ''} ──")
     for field in describe.header(schema) if of_header else describe.fields(schema, held):
         title = titles.title(field.schema, tongue) or _of_header(field.pointer, tongue)
         mark = "*" if field.needed else " "
@@ -153,23 +152,24 @@ def example(
     from broker import examples
 
     found = examples.of_kind(kind, heading)
+    if not found and (of_kind := examples.of_kind(kind)):
+        have = sorted(set().union(*(examples.headings(payload) for _, payload in of_kind)))
+        there = f"There are with: {', '.join(have)}." if have else f"Those of {kind} have none."
+        raise options.Declined(f"There is no example of {kind} with the heading {heading}. {there}")
     if not found:
-        have = ", ".join(examples.kinds())
-        raise options.Declined(
-            f"There is no example of {kind}{' with ' + heading if heading else ''}. There are of: {have}."
-        )
+        raise options.Declined(f"There is no example of {kind}. There are of: {', '.join(examples.kinds())}.")
     name, payload = found[0]
     answer(payload, examples.text(name), as_json)
 
 
 def codes(
     name: Annotated[str | None, typer.Argument(metavar="LIST", help="A code list; all of them are named, if left out.")] = None,
-    language: Language = None, as_json: options.Json = False,
+    language: options.Language = None, as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """The code lists; or the codes of one, with their titles and what else is understood."""
     from broker import titles
 
-    tongue = _tongue(language)
+    tongue = options.tongue(language)
     if name is None:
         heads = [
             {"name": one, **titles.codelist(one).head, "codes": len(titles.codelist(one).rows)}
@@ -211,12 +211,6 @@ def _version(kind: str, wanted: str | None) -> str:
     if wanted is not None and wanted not in known:
         raise options.Usage(f"{kind} has no version {wanted}; it has {', '.join(known)}.")
     return wanted or known[-1]
-
-
-def _tongue(language: str | None) -> str:
-    from broker.commands.failures import language as of_locale
-
-    return (language or of_locale())[:2]
 
 
 def _say(key: str, tongue: str) -> str:

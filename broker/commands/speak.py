@@ -1,6 +1,7 @@
 """How the commands speak: JSON or aligned text on standard output, progress and one clear block of error on the other.
 
-Text from outside is cleaned before it reaches a terminal: no control characters, no bidirectional overrides.
+Text from outside is cleaned before it reaches a terminal: no control characters, no bidirectional overrides. In JSON
+they are escaped, so that nothing is lost: JSON itself lets most of them stand.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ def clean(text: object, *, lines: bool = False) -> str:
     return cleaned if lines else cleaned.replace("\n", " ").replace("\t", " ")
 
 
+_ESCAPES = {n: f"\\u{n:04x}" for n in _CONTROLS}
+
+
+def in_json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON that may stand on a terminal."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).translate(_ESCAPES)
+
+
 def say(text: str = "") -> None:
     """A line on standard output."""
     sys.stdout.write(text + "\n")
@@ -37,7 +46,7 @@ def note(text: str) -> None:
 
 def answer(value: Any, text: str, as_json: bool) -> None:
     """`value` as JSON, or `text` for people."""
-    say(json.dumps(value, ensure_ascii=False, indent=2) if as_json else text)
+    say(in_json(value, indent=2) if as_json else text)
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], empty: str = "none") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ STALE_TEMPORARY_SECONDS = 3_600
 
 def write_durably(path: Path, octets: bytes) -> None:
     """Write a file whole or not at all, readable by its owner alone; durable once it returns."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}"[:250])
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}"[:245] + ".part")  # nobody's `*.jws` finds it
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
         file.write(octets)
         file.flush()
@@ -74,8 +75,9 @@ def keep(folder: Path, compact: str, payload: dict[str, Any], language: str) -> 
 def sweep(folder: Path) -> None:
     """Remove what an earlier watch left half written when it was killed."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        if path.stat().st_mtime < time.time() - STALE_TEMPORARY_SECONDS:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another watch has just given it its name
+            if path.stat().st_mtime < time.time() - STALE_TEMPORARY_SECONDS:
+                path.unlink()
 
 
 def watch(

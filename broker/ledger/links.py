@@ -16,8 +16,11 @@ from broker.ledger import tables as t
 
 VALUES = 40
 """Identifiers of one message that are looked up: those with the fewest digits say the least, but any order will do."""
-LOOK_AT = 2_000
-"""Other messages of one value, or of one place and time, that are looked through for those of the reader."""
+LOOK_AT = 80_000
+"""Other messages, shared out among the values, that are looked through for those of the reader: who names few things is
+not parted from its links by somebody who names one of them in message after message, for nobody to see."""
+LOOK_AT_EVENTS = 2_000
+"""And so many of the reader's own of one place and time."""
 EACH = 60
 """Of these so many for one value, the newest."""
 EVENTS = 60
@@ -35,21 +38,26 @@ COLUMNS = (
 )  # fmt: skip
 
 
-async def sharing(c: AsyncConnection, position: int, member: str) -> list[tuple[str, str, int]]:
-    """(scheme, value, position) of other messages that `member` sent or was decided for and that name what this one
-    names, the newest first. What it has nothing to do with takes nobody's place among them."""
-    i, a = t.identifiers.c, t.audience.c
+LATEST = (_M.superseded_by.is_(None), _M.withdrawn_by.is_(None), _M.withdraws.is_(False))
+"""What was corrected is reached through its correction, and takes nobody's place."""
+
+
+async def sharing(c: AsyncConnection, row: RowMapping, member: str) -> list[tuple[str, str, int]]:
+    """(scheme, value, position) of other messages of the same status that `member` sent or was decided for and that name
+    what this one names, the newest first. What it has nothing to do with takes nobody's place among them."""
+    i, a, position = t.identifiers.c, t.audience.c, row["position"]
     mine = select(i.scheme, i.value).where(i.position == position, i.scheme.not_in(OF_A_SORT)).limit(VALUES)
     parts = []
-    for scheme, value in (await c.execute(mine)).all():
+    named_here = (await c.execute(mine)).all()
+    for scheme, value in named_here:
         named = select(i.scheme, i.value, i.position).where(
             i.value == value, i.scheme == scheme, i.position != position
         )
-        newest = named.order_by(i.position.desc()).limit(LOOK_AT).subquery()
+        newest = named.order_by(i.position.desc()).limit(LOOK_AT // len(named_here)).subquery()
         decided = exists().where(a.member == member, a.position == newest.c.position)
         theirs = select(newest).join(t.messages, _M.position == newest.c.position)
-        theirs = theirs.where(or_(_M.originator == member, decided)).order_by(newest.c.position.desc()).limit(EACH)
-        parts.append(select(theirs.subquery()))
+        theirs = theirs.where(or_(_M.originator == member, decided), _M.status == row["status"], *LATEST)
+        parts.append(select(theirs.order_by(newest.c.position.desc()).limit(EACH).subquery()))
     if not parts:
         return []
     return [(scheme, value, other) for scheme, value, other in await c.execute(union_all(*parts))]
@@ -84,9 +92,9 @@ async def around(c: AsyncConnection, row: RowMapping, member: str) -> list[int]:
         _M.status == row["status"],
         _M.heading == row["heading"],
         _M.originator != row["originator"],
-        _M.withdraws.is_(False),
+        *LATEST,
         or_(_M.originator == member, decided),
     )
-    found = (await c.execute(query.order_by(_M.event_at).limit(LOOK_AT))).all()
+    found = (await c.execute(query.order_by(_M.event_at).limit(LOOK_AT_EVENTS))).all()
     nearest = sorted(found, key=lambda one: abs(one[1] - row["event_at"]))
     return [position for position, _ in nearest[:EVENTS]]

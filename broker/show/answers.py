@@ -20,7 +20,7 @@ def facts(answer: Answer, reader: Reader) -> Iterator[tuple[str, str]]:
     """(title, text): state, acceptance, completeness."""
     if answer.get("state") is not None:
         state = clean(answer["state"])
-        yield reader.word("state"), words.VALUES[state].in_(reader.language) if state in words.VALUES else state
+        yield reader.word("state"), words.STATES[state].in_(reader.language) if state in words.STATES else state
     if answer.get("accepted_at") is not None:
         yield reader.word("accepted"), clean(answer["accepted_at"])
     if answer.get("completeness") is not None:

@@ -131,7 +131,13 @@ def _values(entries: Sequence[Entry], reader: Reader, language: str) -> str:
 
 def _list(entry: Entry, reader: Reader, language: str, level: int) -> str:
     if entry.part == "leg":
-        return f'<ol class="route">{"".join(_leg(one, reader) for one in entry.entries)}</ol>'
+        legs = (
+            _leg(one, reader)
+            if one.standing
+            else f"<li>{_inside(Entry('', '', entries=(one,)), reader, language, level)}</li>"
+            for one in entry.entries
+        )
+        return f'<ol class="route">{"".join(legs)}</ol>'
     if any(one.entries for one in entry.entries):
         return _table(entry.entries, reader, language, level)
     return _cell(entry, reader, language)

@@ -8,9 +8,13 @@ from broker import jws, strictjson
 
 
 def read_payload(octets: bytes) -> dict[str, Any]:
-    """The payload in a signed message (compact, flattened) or a payload itself. Raises Malformed, SignatureRefused."""
+    """The payload in a signed message (compact, flattened) or a payload itself. Raises Malformed, SignatureRefused.
+
+    What begins like neither is read as JSON, and told so: people write payloads, programs write JWS. A compact JWS
+    begins with `ey`: its header is JSON, too (RFC 7515 §3.1).
+    """
     body = octets.strip()
-    if body[:1] == b"{":
+    if not body.startswith(b"ey"):
         value = strictjson.parse_object(body, max_bytes=jws.MAX_TOKEN_BYTES)
         if value.keys() != {"protected", "payload", "signature"}:
             return value

@@ -8,7 +8,7 @@ they are cleaned here, once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,8 +71,8 @@ def _entry(name: str, value: Any, subschema: Schema, reader: Reader, *, labelled
     part, schema = titles.part_of(subschema), titles.resolved(reader.schema, subschema)
     label = (titles.title(schema, reader.language) or clean(titles.named(name))) if labelled else ""
     nominal = schema.get("x-nominal") is True
-    if part == "standing" and value in words.VALUES:
-        return Entry(name, label, words.VALUES[value].in_(reader.language), standing=value, part=part)
+    if part == "standing" and value in ("found", "verified", "believed-false"):
+        return Entry(name, label, titles.value(schema, value, reader.language) or value, standing=value, part=part)
     if isinstance(value, Mapping):
         properties = mapping(schema.get("properties"))
         whole = _identifier if is_identifier(schema) else AS_ONE.get(part)
@@ -142,9 +142,9 @@ def _span(name: str, label: str, value: Mapping[str, Any], schema: Schema, reade
 
 
 def _leg(name: str, label: str, value: Mapping[str, Any], schema: Schema, reader: Reader) -> Entry:
-    """One stop of a route, and whether it is certain."""
+    """One stop of a route, whatever is said of it in the order of its schema, and whether it is certain."""
     found = {one.name: one.said for one in _members(value, schema, reader)}
-    said = "  ".join(found[member] for member in ("role", "country", "locode", "name", "on") if member in found)
+    said = "  ".join(found[one] for one in mapping(schema.get("properties")) if one in found and one != "confirmed")
     return Entry(
         name, label, said, standing="confirmed" if value.get("confirmed") is True else "unconfirmed", part="leg"
     )
@@ -188,8 +188,8 @@ def header(payload: Mapping[str, Any], reader: Reader) -> Iterator[tuple[str, st
         elif flat.get(name):
             value = flat[name]
             said = [clean(one, lines=True) for one in (value if isinstance(value, list) else [value])]
-            if name in ("status", "priority") and said[0] in words.VALUES:
-                said = [Entry(name, title, said[0], words.VALUES[said[0]].in_(reader.language)).said]
+            if name in ("status", "priority"):
+                said = [Entry(name, title, said[0], _of_header(name, said[0], reader) or "").said]
             yield title, ", ".join(said)
 
 
@@ -199,19 +199,29 @@ def release(value: object, reader: Reader) -> str:
         return reader.word("holders")
     found = mapping(value)
     named = []
-    for entry in found.get("to") or ():
-        duties = ", ".join(_duty(clean(one), reader) for one in mapping(entry).get("duties") or ())
+    for entry in _each(found.get("to")):
+        duties = ", ".join(_duty(clean(one), reader) for one in _each(mapping(entry).get("duties")))
         named.append(clean(mapping(entry).get("member", "?")) + (f" ({duties})" if duties else ""))
-    named += [f"{reader.word('group')} {clean(group)}" for group in found.get("groups") or ()]
+    named += [f"{reader.word('group')} {clean(group)}" for group in _each(found.get("groups"))]
     if found.get("all"):
         named.append(reader.word("everybody"))
     text = "; ".join(named) or "-"
-    excepted = ", ".join(map(clean, found.get("except") or ()))
+    excepted = ", ".join(map(clean, _each(found.get("except"))))
     return f"{text} — {reader.word('but')} {excepted}" if excepted else text
 
 
+def _each(value: Any) -> Iterable[Any]:
+    """The items of a list; what should be one and is not is shown as it is, since nothing has looked at it before."""
+    return value if isinstance(value, list) else [value] if value else ()
+
+
 def _duty(duty: str, reader: Reader) -> str:
-    return words.VALUES[duty].in_(reader.language) if duty in words.VALUES else duty
+    return _of_header("handling/release/to/0/duties/0", duty, reader) or duty
+
+
+def _of_header(path: str, value: str, reader: Reader) -> str | None:
+    """The title of a word in its place in the header, where the envelope has one."""
+    return titles.value(titles.at({}, f"/header/{path}"), value, reader.language)
 
 
 def grading(value: Mapping[str, Any], reader: Reader) -> str:
@@ -221,8 +231,7 @@ def grading(value: Mapping[str, Any], reader: Reader) -> str:
     """
     scheme = clean(value.get("scheme", ""))
     given = f"{clean(value.get('source', ''))}{clean(value.get('information', ''))}"
-    called = words.VALUES.get(scheme)
-    said = [f"{given} ({called.in_(reader.language) if called else scheme})"]
+    said = [f"{given} ({_of_header('grading/scheme', scheme, reader) or scheme})"]
     try:
         from broker.language import grading as schemes
     except ImportError:
@@ -234,8 +243,8 @@ def grading(value: Mapping[str, Any], reader: Reader) -> str:
             return said[0]
         if other != scheme:
             doubt = "" if found.exact else f" ({reader.word('approximate')})"
-            its = words.VALUES.get(other)
-            said.append(f"{its.in_(reader.language) if its else other}: {found.source}{found.information}{doubt}")
+            its = _of_header("grading/scheme", other, reader) or other
+            said.append(f"{its}: {found.source}{found.information}{doubt}")
     return f"{said[0]}; {reader.word('derived')}, " + ", ".join(said[1:])
 
 
@@ -250,4 +259,5 @@ def language_of(payload: Mapping[str, Any]) -> str:
 
 def standing(of: str, reader: Reader) -> str:
     """What is believed of an identifier, in words."""
-    return words.VALUES[of].in_(reader.language)
+    part = mapping(mapping(reader.schema.get("$defs")).get("standing"))
+    return titles.value(part, of, reader.language) or of
