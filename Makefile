@@ -16,8 +16,8 @@ run: .venv/hub ## the same, and the hub stays for you to try things on
 demo-real: .venv/dev ## 8,413 real alerts through HTTP to the recipients that their lists name (minutes)
 	@$(BIN)/python -m tests.acceptance.demo_real
 
-test: .venv/dev lint ## the promises, the contracts, the units, and every fault once (six or seven minutes on two cores)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not long" --ignore tests/guarantees/test_01_torture.py
+test: .venv/dev lint ## the promises, the contracts, the units, and every fault once (about five minutes on two cores)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not long" --ignore tests/guarantees/test_01_torture.py
 	@$(BIN)/python -m pytest -q tests/guarantees/test_01_torture.py
 
 acceptance: .venv/dev ## what takes its time: deployments, the release before, other libraries, many kills (minutes)

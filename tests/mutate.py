@@ -161,6 +161,20 @@ def wrong_digit(position: Mapping[str, int], standing: str) -> Mutation:
     return mutate
 
 
+def no_ship(standing: str) -> Mutation:
+    """A station of no country, that stands so."""
+
+    def mutate(draft: Draft) -> Pointers:
+        place = draft.one(form("mmsi"))
+        if place is None:
+            return None
+        place.holder[place.key] = draft.rng.choice(["000000000", "200000001", "776000001"])
+        place.holder["as"] = standing
+        return [place.pointer]
+
+    return mutate
+
+
 def codelist(policy: str) -> Callable[[Place], bool]:
     return lambda p: (
         "x-codelist" in p.schema
@@ -175,7 +189,13 @@ def form(*names: str) -> Callable[[Place], bool]:
 
 def alone(place: Place) -> bool:
     """A country that nothing in the same object lies in."""
-    return form("iso3166-1-alpha-2")(place) and not {"locode", "subdivision"} & set(place.holder)
+    return form("iso3166-1-alpha-2")(place) and not {"locode", "subdivision", "airport"} & set(place.holder)
+
+
+def of_whole_chapter(place: Place) -> bool:
+    """An HS code of a chapter that no heading takes in part: of tobacco's 4813, any other code of 48 is unlike it."""
+    chapters = (code.more.get("chapters", ()) for code in LANGUAGE.codelists["headings"].codes.values())
+    return form("hs")(place) and place.value[:2] not in {one[:2] for many in chapters for one in many if len(one) > 2}
 
 
 def no_such_hs(place: Place) -> str:
@@ -227,13 +247,15 @@ MISTAKES: list[Case] = [
     ("check-digit", "error", wrong_digit(CHECKED, "verified")),
     ("check-digit", "warning", wrong_digit(CHECKED, "believed-false")),
     ("check-digit", "warning", wrong_digit(DOUBTFUL, "found")),
+    ("unknown-mid", "error", no_ship("found")),
+    ("unknown-mid", "warning", no_ship("believed-false")),
     ("identifier-form", "error", replaced(
         lambda p: p.schema.get("format") in {*values.FORMATS, "hs"} - {*JSON_FORMATS, "iso3166-1-alpha-2"},
         lambda p: "?" * p.schema.get("minLength", 1))),
     ("unknown-country", "error", replaced(alone, lambda _: "XX")),
     ("unknown-currency", "error", replaced(form("iso4217"), lambda _: "ZZZ")),
     ("unknown-subdivision", "error", replaced(form("iso3166-2"), lambda p: f"{p.value[:2]}-ZZZ")),
-    ("unknown-hs", "warning", replaced(form("hs"), no_such_hs)),
+    ("unknown-hs", "warning", replaced(of_whole_chapter, no_such_hs)),
 ]  # fmt: skip
 
 

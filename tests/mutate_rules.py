@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from tests import generate_values as values
-from tests.generate import MODES_OPEN, NOW, TLP
-from tests.mutate import Case, Draft, Mutation, Pointers, elsewhere, form, replaced
+from tests.generate import LANGUAGE, MODES_OPEN, NOW, TLP
+from tests.mutate import Case, Draft, Mutation, Pointers, elsewhere, form, of_whole_chapter, replaced
 from tests.places import Place
 
 YESTERDAY = (NOW - timedelta(days=1)).date().isoformat()
@@ -46,6 +46,42 @@ def route_backwards(draft: Draft) -> Pointers:
     return [f"{place.pointer}/1/role"]
 
 
+def two_ends(draft: Draft) -> Pointers:
+    place = draft.one(lambda p: "confirmed" in p.schema.get("items", {}).get("properties", {}))
+    if place is None:
+        return None
+    leg = place.value[0] | {"role": "destination", "confirmed": True}
+    place.value[:] = [leg, leg | {"role": "destination"}]
+    return [f"{place.pointer}/1/role"]
+
+
+def days_backwards(draft: Draft) -> Pointers:
+    place = draft.one(role("leg-day"))
+    if place is None:
+        return None
+    route = next(p.value for p in draft.places if isinstance(p.value, list) and any(x is place.holder for x in p.value))
+    leg = {"country": "CL", "confirmed": True}
+    route[:] = [leg | {place.key: "2026-11-02"}, leg | {place.key: "2026-11-01"}]
+    return [place.pointer.rsplit("/", 2)[0] + f"/1/{place.key}"]
+
+
+def event_outside_period(draft: Draft) -> Pointers:
+    place = draft.one(lambda p: role("until")(p) and draft.beside(p, "x-role", "from"))
+    if place is None or not draft.all(role("event-country")):
+        return None
+    place.holder[draft.beside(place, "x-role", "from")] = "2026-11-01"
+    place.holder[place.key] = "2026-11-17"
+    return [place.pointer]
+
+
+def names_itself(draft: Draft) -> Pointers:
+    place = draft.one(role("linked", "quoted"))
+    if place is None:
+        return None
+    place.holder[place.key] = f"{draft.header['originator']}:{draft.header['id']}"
+    return [place.pointer]
+
+
 def other_mode(draft: Draft) -> Pointers:
     modes = draft.all(lambda p: p.schema.get("x-route") == "mode")
     identifiers = draft.all(form(*values.MODES))
@@ -62,17 +98,52 @@ def other_mode(draft: Draft) -> Pointers:
     return [p.pointer for p in identifiers if mode not in values.MODES[p.schema["format"]]]
 
 
+def in_another_country(draft: Draft) -> Pointers:
+    place = draft.one(lambda p: form("iata-airport")(p) and draft.beside(p, "format", "iso3166-1-alpha-2"))
+    if place is None:
+        return None
+    place.holder[place.key] = (
+        "SCL" if place.holder[draft.beside(place, "format", "iso3166-1-alpha-2")] == "PE" else "LIM"
+    )
+    return [place.pointer]
+
+
+def airport_at_a_seaport(draft: Draft) -> Pointers:
+    ports = {
+        code.code[:2]: code.code for code in LANGUAGE.codelists["locodes"].codes.values()
+        if code.more["functions"] and "4" not in code.more["functions"]
+    }  # fmt: skip
+    place = draft.one(lambda p: form("locode")(p) and "airport" in p.holder and p.value[:2] in ports)
+    if place is None:
+        return None
+    place.holder[place.key] = ports[place.value[:2]]
+    return [place.pointer]
+
+
 def event_in_another_country(draft: Draft) -> Pointers:
     place = draft.one(role("event-country"))
     if place is None or draft.header["originator"] == "RILO-SA":
         return None
     place.holder.pop("locode", None)
     place.holder.pop("subdivision", None)
+    place.holder.pop("airport", None)
     place.holder[place.key] = "PE" if place.value == "CL" else "CL"
     return [place.pointer]
 
 
 # --- goods -------------------------------------------------------------------------------------------------------
+
+
+FORMER_HS = {
+    "29": "293991",
+    "30": "300210",
+    "38": "382200",
+    "44": "440320",
+    "85": "851712",
+    "88": "8803",
+    "97": "970500",
+}
+"""Codes of an earlier edition, by chapter."""
 
 
 def hs_unlike_heading(draft: Draft) -> Pointers:
@@ -108,12 +179,27 @@ def block_of_another_heading(draft: Draft) -> Pointers:
     return [f"{line.pointer}/{name}"]
 
 
+def without_block(draft: Draft) -> Pointers:
+    headings = draft.all(lambda p: p.schema.get("x-route") == "heading")
+    expected = [heading for heading in headings if "long" in draft.more("headings", heading.value, "block")]
+    if not expected or "form" not in draft.payload["body"]:
+        return None
+    draft.payload["body"]["form"] = "long"
+    heading = draft.rng.choice(expected).value
+    for block in draft.all(lambda p: p.schema.get("x-heading") == heading):
+        del block.holder[block.key]
+    draft.payload["body"].pop("not_given", None)
+    return [next(one.pointer for one in headings if one.value == heading)]
+
+
 def unit_of_another_heading(draft: Draft) -> Pointers:
     place, headings = draft.one(lambda p: p.schema.get("x-codelist") == "units"), draft.headings()
     if place is None or not headings:
         return None
     codes = draft.language.codelists["units"].codes
     unusual = [code for code in codes if (usual := draft.more("units", code, "headings")) and not headings & set(usual)]
+    if not unusual:  # under so many headings every unit is usual
+        return None
     place.holder[place.key] = draft.rng.choice(unusual)
     return [place.pointer]
 
@@ -205,17 +291,26 @@ def forged_notice(draft: Draft) -> Pointers:
 MISTAKES: list[Case] = [
     # places, dates, counts, routes
     ("locode-country", "error", elsewhere("locode", "CLVAP", "PECLL")),
+    ("airport-country", "error", in_another_country),
+    ("locode-function", "warning", airport_at_a_seaport),
     ("subdivision-country", "error", elsewhere("iso3166-2", "CL-VS", "PE-LIM")),
     ("until-before-from", "error", until_before_from),
     ("validity-over", "warning", replaced(role("valid-until"), lambda _: YESTERDAY)),
     ("deadline-passed", "warning", replaced(role("deadline"), lambda _: "2026-11-20T12:00:00Z")),
     ("part-exceeds-whole", "error", part_exceeds_whole),
     ("route-order", "warning", route_backwards),
+    ("route-order", "warning", two_ends),
+    ("route-order", "warning", days_backwards),
+    ("event-outside-period", "warning", event_outside_period),
+    ("names-itself", "error", names_itself),
     ("mode-mismatch", "warning", other_mode),
     ("country-of-another", "warning", event_in_another_country),
     # goods
+    ("hs-at-date", "warning", replaced(
+        lambda p: of_whole_chapter(p) and p.value[:2] in FORMER_HS, lambda p: FORMER_HS[p.value[:2]])),
     ("hs-unlike-heading", "warning", hs_unlike_heading),
     ("block-unlike-heading", "warning", block_of_another_heading),
+    ("block-missing", "warning", without_block),
     ("unit-unusual", "warning", unit_of_another_heading),
     ("quantity-zero", "warning", replaced(role("quantity"), lambda _: "0.00")),
     ("appendix-at-date", "warning", other_appendix),

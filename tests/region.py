@@ -60,7 +60,7 @@ def to(*named: str, **duties: str) -> dict[str, Any]:
     return {"to": entries}
 
 
-@dataclass
+@dataclass(repr=False)
 class Region:
     hub: Hub
     http: httpx2.AsyncClient

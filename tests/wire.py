@@ -151,6 +151,11 @@ async def connected(r: Region, rabbit: Server, member: str) -> AsyncIterator[Abs
         yield connection
 
 
+def still_open(connection: AbstractConnection) -> bool:
+    """RabbitMQ has not closed it. aiormq's own `is_closed` is silent about that."""
+    return not _closed[connection].is_set()
+
+
 async def closed_within(connection: AbstractConnection, seconds: float) -> float:
     """Wait until RabbitMQ has closed it; how long that took."""
     began = time.monotonic()

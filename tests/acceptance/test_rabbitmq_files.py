@@ -16,6 +16,7 @@ import aio_pika
 import pytest
 import yaml
 
+from broker.rabbit.connections import opened
 from tests.acceptance.nodes import DEPLOY, booted
 from tests.cluster import RabbitCluster
 from tests.engines import AUTH_PATH
@@ -30,7 +31,8 @@ async def test_a_single_node_boots_with_these_files(tmp_path: Path) -> None:
             channel = await connection.channel()
             await channel.declare_queue("q", durable=True, arguments={"x-queue-type": "quorum"})
         with pytest.raises(aio_pika.exceptions.AMQPError):
-            await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{node.nodes[0].port}/")
+            async with opened(f"amqp://guest:guest@127.0.0.1:{node.nodes[0].port}/"):
+                pass
         effective = await asyncio.to_thread(node.ctl, "environment")
         assert f'"http://hub:8700{AUTH_PATH}/user"' in effective
         assert "{auth_mechanisms,['PLAIN']}" in effective

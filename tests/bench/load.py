@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker import clock, jws
 from tests.region import new_key
-from tests.season import container
+from tests.season_bodies import container
 
 ORIGINATORS = ("AR", "CL", "MX", "PE")
 WIRE_BYTES = 2000

@@ -7,6 +7,7 @@ grows: openpyxl holds them (the rows here are written without). One row in seven
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import resource
 import sys
@@ -69,4 +70,8 @@ if __name__ == "__main__":
         of, size, at = sys.argv[2:]
         WRITE[of](Path(at) / f"{size}.{of}", list(tables.rows(1, int(size))))
     else:
-        main(*(map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (FEW, MANY)))
+        arguments = argparse.ArgumentParser(prog="python -m tests.bench.tables", description=__doc__)
+        arguments.add_argument("few", type=int, nargs="?", default=FEW, help="rows of the small file (%(default)s)")
+        arguments.add_argument("many", type=int, nargs="?", default=MANY, help="rows of the large one (%(default)s)")
+        wanted = arguments.parse_args()
+        main(wanted.few, wanted.many)

@@ -14,6 +14,7 @@ import pytest
 
 from broker import administer, app, door, keyfiles, stream, tokens
 from broker.client import Client, Delivery, Problem, accept, sign
+from broker.commands.receiving import work_off
 from broker.config import read_config
 from broker.rabbit.private_node import free_port
 from tests.faults import Process, Proxy, process, proxy
@@ -194,3 +195,21 @@ async def test_watch_and_consume_take_a_stream(tmp_path: Path) -> None:
                 (known,) = (await sender.deliveries(f"PE:{name}"))["recipients"]
                 assert len(known["acknowledgements"]) == 1
         await place.run("consume", "inbox", "--stream", "--once", member="CL", code=2)
+
+
+async def test_who_is_slower_than_a_lease_gets_nothing_twice(here: tuple[Region, Proxy]) -> None:
+    """`watch` on a slow disk: what is done is settled in time, and the rest is kept for longer."""
+    r, _ = here
+    wanted = [await r.send("CL", f"slow{n}", to("PE")) for n in range(9)]
+    seen = []
+
+    async def slowly(delivery: Delivery) -> dict[str, object]:
+        seen.append(address_of(delivery.message))
+        await asyncio.sleep(1)
+        return accept(delivery)
+
+    async with client_of(r) as client:
+        await work_off(client, "inbox", slowly, once=True, lease_seconds=6)
+        await r.sweep()
+        assert await client.lease("inbox") == []
+    assert seen == wanted

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
+from sqlalchemy import select
 
+from broker import jws, pull
 from broker.clock import text
+from broker.ledger import deliveries as ledger
+from broker.ledger import tables as t
+from broker.tokens import Caller
 from tests.region import Region, address_of, to
 
 
@@ -41,6 +48,72 @@ async def test_offered_in_order(here: Region) -> None:
     assert await here.lease("PE") == []
     page = await here.call("PE", "GET", "/v1/queues/inbox/deliveries?after=4&limit=2")
     assert [row["sequence"] for row in page.json()["deliveries"]] == [5, 6]
+
+
+async def test_nothing_is_offered_before_what_another_transaction_holds(postgres_here: Region) -> None:
+    """A correction, or another reader's lease, may come to nothing: what it has is offered first, when it is free."""
+    here = postgres_here
+    await here.enrol("CL", "PE", "AR")
+    sent = [await here.send("CL", release=to("PE", "AR")) for _ in range(3)]
+    async with here.hub.ledger.writing.connect() as other:
+        await other.execute(_hold(here, "PE", 2))
+        waiting = asyncio.create_task(here.lease("PE"))
+        theirs = await here.lease("AR")
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await other.rollback()
+    offered = await waiting
+    assert [address_of(d["message"]) for d in offered] == [address_of(d["message"]) for d in theirs] == sent
+
+
+async def test_what_is_held_for_long_is_away(postgres_here: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process was stopped in the middle: the reader is told when to come again, and nothing is out of order."""
+    here = postgres_here
+    monkeypatch.setattr(pull, "HELD_SECONDS", 0.1)
+    await here.enrol("CL", "PE")
+    sent = [await here.send("CL") for _ in range(2)]
+    async with here.hub.ledger.writing.connect() as stopped:
+        await stopped.execute(_hold(here, "PE", 1))
+        answer = await here.call("PE", "POST", "/v1/queues/inbox/lease", {})
+        assert (answer.status_code, answer.json()["code"]) == (503, "held")
+        assert int(answer.headers["retry-after"]) > 0
+    assert [address_of(d["message"]) for d in await here.lease("PE")] == sent
+
+
+async def test_an_amendment_waits_for_nobody_whom_it_does_not_bar(postgres_here: Region) -> None:
+    """Somebody takes a delivery of the chain, and stops: who corrects it locks only what the correction takes away."""
+    here = postgres_here
+    await here.enrol("CL", "PE", "AR")
+    old = await here.send("CL", release=to("PE", "AR"))
+    async with here.hub.ledger.writing.connect() as stopped:
+        await stopped.execute(_hold(here, "PE", 1))
+        async with asyncio.timeout(5):
+            new = await here.send("CL", release=to("PE"), supersedes=old)
+    assert [row["state"] for row in await here.index("AR")] == ["revoked"]
+    assert [address_of(d["message"]) for d in await here.lease("PE")] == [old, new]
+
+
+async def test_many_readers_of_one_queue_get_all_of_it(postgres_here: Region) -> None:
+    """Whoever comes while another looks waits its turn, in this process and beside another one."""
+    here = postgres_here
+    await here.enrol("CL", "PE")
+    for _ in range(40):
+        await here.send("CL")
+    await here.token("PE")
+    kid = jws.thumbprint(jws.public_jwk(here.keys["PE"]))
+    caller = Caller("PE", kid, "api", here.clock() + timedelta(minutes=5))
+    beside = dataclasses.replace(here.hub, turns=WeakValueDictionary())
+    async with here.hub.ledger.reading() as c:
+        queue = pull.own_queue(await here.hub.registry(c), caller, "inbox")
+    looks = [pull.lease_once(hub, caller, queue, 2, 60, ledger.new_token()) for hub in (here.hub, beside) * 10]
+    offered = [d for leased, _ in await asyncio.gather(*looks) for d in leased]
+    assert sorted(d["sequence"] for d in offered) == list(range(1, 41))
+
+
+def _hold(here: Region, member: str, sequence: int) -> Any:
+    d, s = t.deliveries.c, t.subscriptions.c
+    queue = select(s.id).where(s.member == member, s.name == "inbox").scalar_subquery()
+    return select(d.sequence).where(d.queue == queue, d.sequence == sequence).with_for_update()
 
 
 async def test_what_a_lease_tells(sqlite_here: Region) -> None:

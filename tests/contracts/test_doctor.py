@@ -39,6 +39,7 @@ LEDGER = ["ledger", "rights", "migrations", "clock", "durability", "hub key"]
 WIRE = ["RabbitMQ", "management", "version", "wire rights", "queues", "alarms", "back end", "relays", "parked queues"]
 ALL = [
     "settings",
+    "schemas",
     "folder",
     "disk",
     "open files",
@@ -109,7 +110,7 @@ async def test_a_hub_that_is_well(rabbit: Rabbit, tmp_path: Path) -> None:
     assert {name for name, mark in marks.items() if mark == "WARN"} == {"process", "public URL", "back end", "relays"}
     assert "FAIL" not in marks.values()
     assert said.count("→") == 4
-    assert said.splitlines()[-1] == "24 checks: 0 failed, 4 to look at."
+    assert said.splitlines()[-1] == "25 checks: 0 failed, 4 to look at."
     assert rabbit.password not in said
 
 

@@ -28,6 +28,7 @@ from tests.engines import Rabbit
 from tests.region import Region, to, wired_region
 from tests.wire import amqp_queue, connected, states
 
+pytestmark = pytest.mark.long
 STEPS = ["hub", "clock", "token", "queues", "post", "receipt", "receive", "ECHO"]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -12,6 +15,7 @@ import pytest
 
 from adapters.folder import agent
 from broker.client import Problem
+from broker.commands import agent as commands
 from broker.errors import SetupRefused
 from tests.folders import Team
 from tests.region import Region, to
@@ -73,6 +77,45 @@ async def test_it_runs_until_it_is_stopped_and_says_how_it_is(team: Team) -> Non
 
     assert team.json("status.json")["state"] == "stopped"
     assert team.told[-1][0] == "stopped"
+
+
+async def test_once_too_is_stopped_whatever_the_hub_does(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that does not answer, or asks for a minute each time: what was signed lies there for the next one."""
+    monkeypatch.setattr(agent, "GRACE_SECONDS", 0.1)
+    team.drop("x.json", team.region.payload("CL", "S-1"))
+    with team.agent() as parts:
+        asked = asyncio.Event()
+
+        async def silent(request: httpx2.Request) -> httpx2.Response:
+            asked.set()
+            await asyncio.sleep(60)
+            return httpx2.Response(503)
+
+        team.way.hub = httpx2.MockTransport(silent)
+        work = asyncio.create_task(agent.once(parts, ["inbox"]))
+        await asyncio.wait_for(asked.wait(), 10)
+        parts.stopping.set()
+        counts = await asyncio.wait_for(work, 5)
+
+    assert (counts["sent"], counts["left"], team.files("sending")) == (0, 1, ["x.json"])
+    assert (await team.once())["sent"] == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_a_word_that_cannot_be_written_does_not_end_it(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file's name in Latin-1, a terminal of another alphabet, a full disk under the log: the files are what counts."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    for word in (os.fsdecode(b"\xf1.json"), "\ud800", "año", "日本"):
+        commands._for_people(commands._line)("trouble", {"at": "now", "why": f"{word}: Permission denied"})
+    assert written.getvalue().count(b": Permission denied") == 4
+
+    with Path("/dev/full").open("w", encoding=encoding) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        commands._for_machines(commands._line)("trouble", {"at": "now", "why": "No space left on device"})
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
 
 
 async def test_nothing_secret_and_no_content_is_logged(team: Team) -> None:

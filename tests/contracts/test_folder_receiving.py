@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from adapters.folder import agent
+from adapters.folder.disk import Disk
 from broker import jws
 from tests.folders import Team
 from tests.region import Region, address_of, to
@@ -76,6 +78,27 @@ async def test_a_message_in_two_queues_makes_its_files_once_though_the_team_take
     assert team.json("in/PE_Q-1.delivery.json")["round"] == 2
 
 
+@pytest.mark.parametrize("at", ["PE_Q-2.json", "PE_Q-2.jws", "PE_Q-2.delivery.json"])
+async def test_a_replay_is_whole_though_the_team_takes_the_round_before_meanwhile(team: Team, at: str) -> None:
+    """The names are the same: what is taken away while the next round is written was of that round, too."""
+    await team.region.send("PE", "Q-2", to("CL"))
+    await team.once()
+    await team.region.call("CL", "POST", "/v1/queues/inbox/replay", {"message": "PE:Q-2"})
+
+    class Meanwhile(Disk):
+        def write(self, path: Path, octets: bytes) -> None:
+            if path.name == at and team.json("in/PE_Q-2.delivery.json")["round"] == 1:
+                for name in ("PE_Q-2.json", "PE_Q-2.jws", "PE_Q-2.delivery.json"):
+                    (team.root / "in" / name).unlink()
+            super().write(path, octets)
+
+    with team.agent() as parts:
+        await agent.once(replace(parts, disk=Meanwhile()), ["inbox"])
+
+    assert team.json("in/PE_Q-2.delivery.json")["round"] == 2
+    assert team.files("in") == ["PE_Q-2.delivery.json", "PE_Q-2.json", "PE_Q-2.jws"]
+
+
 async def test_the_team_says_what_it_did_with_a_message(team: Team) -> None:
     """Each statement is a file; afterwards it lies in acknowledged/."""
     await team.region.send("PE", "A-1", to("CL"))
@@ -120,6 +143,20 @@ async def test_an_acknowledgement_that_cannot_be_is_refused_with_its_problem(tea
     await team.region.call("CL", "POST", "/v1/queues/inbox/replay", {"message": "PE:B-1"})
     assert (await team.once())["unsettled"] == 0
     assert [d["state"] for d in await team.region.index("CL")] == ["settled"]
+
+
+async def test_a_mended_statement_leaves_no_problem_that_is_over(team: Team) -> None:
+    """As a mended message: moved back, posted, and nothing says any longer that it was refused."""
+    await team.region.send("PE", "C-1", to("CL"))
+    await team.once()
+    team.drop("c.json", {"message": "PE:C-1", "state": "eaten"}, "acknowledge")
+    await team.once()
+    assert team.files("refused") == ["c.json", "c.problem.json"]
+    (team.root / "refused/c.json").unlink()
+    team.drop("c.json", {"message": "PE:C-1", "state": "read"}, "acknowledge")
+    await team.once()
+
+    assert (team.files("acknowledged"), team.files("refused")) == (["c.json"], [])
 
 
 async def test_a_message_that_is_not_believed_is_set_aside_and_holds_nobody_up(team: Team) -> None:

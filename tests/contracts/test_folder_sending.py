@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from adapters.folder import agent
+from adapters.folder.disk import Disk
 from adapters.folder.problems import Later
-from broker import jws, offline
-from tests.folders import Team, under_way
+from broker import clock, jws, offline
+from tests.folders import Died, Frail, Team, under_way
 from tests.region import Region, new_key, to
 
 
@@ -89,6 +95,63 @@ async def test_a_mended_file_comes_back_under_its_name_and_its_old_problem_goes(
     assert "m.problem.json" not in team.files("refused")
 
 
+async def test_killed_at_its_end_a_mended_file_leaves_no_problem_that_is_over(team: Team) -> None:
+    """After each effect in turn: where the file lies in sent/, nothing says any longer that it was refused."""
+    for at in range(40):
+        id = f"E-{at}"
+        team.drop("m.json", {"header": {}})
+        await team.once([])
+        (team.root / "refused/m.json").unlink()
+        team.drop("m.json", team.region.payload("CL", id))
+        frail = Frail(at)
+        with suppress(Died):
+            await team.once([], frail)
+        sent = (team.root / "sent/m.json").exists()
+        assert not (sent and (team.root / "refused/m.problem.json").exists()), frail.effects[-1]
+        await team.once([])
+        for folder in ("sent", "refused"):
+            for path in (team.root / folder).iterdir():
+                path.unlink()
+        if len(frail.effects) <= at:
+            return
+
+
+@pytest.mark.parametrize("folder", ["out", "acknowledge"])
+async def test_a_file_that_is_written_anew_while_it_is_taken_is_waited_for(team: Team, folder: str) -> None:
+    """Its writer still has it open, and cut it off in the last instant: neither posted by halves nor refused for it."""
+    await team.region.send("PE", "W-1", to("CL"))
+    await team.once()
+    content: object = {"message": "PE:W-1", "state": "read"}
+    path = team.drop("w.json", team.region.payload("CL", "W-2") if folder == "out" else content, folder)
+    whole = path.read_bytes()
+    writer = path.open("r+b")
+
+    class Meanwhile(Disk):
+        def move(self, source: Path, target: Path) -> None:
+            if source == path:
+                writer.truncate(9)
+            super().move(source, target)
+
+    settings: dict[str, Any] = {"unchanged_seconds": 0.5, "now": clock.now}
+    with team.agent(**settings) as parts, pytest.raises(Later, match="not whole"):
+        await agent.once(replace(parts, disk=Meanwhile()), [])
+    writer.write(whole)
+    writer.close()
+
+    counts = await team.once([], **settings)
+    assert (counts["sent"] + counts["acknowledged"], counts["refused"]) == (1, 0)
+
+
+async def test_no_name_hides_a_file_that_was_taken(team: Team) -> None:
+    """Latin-1 before a dot: without what is no UTF-8 the name began with the dot, and was never looked at again."""
+    names = (b"\xe9.tw-1.json", b"\xe9.json", b"\xe9..jws", b"\xf1.part.json")
+    for n, name in enumerate(names):
+        payload = team.region.payload("CL", f"LATIN-{n}")
+        team.drop(os.fsdecode(name), team.region.sign(payload).encode() if name.endswith(b".jws") else payload)
+
+    assert (await team.once())["sent"] == len(names)
+
+
 async def test_one_name_used_again_and_again_overwrites_nothing(team: Team) -> None:
     """Some systems have but one file name."""
     for n in range(3):
@@ -101,6 +164,18 @@ async def test_one_name_used_again_and_again_overwrites_nothing(team: Team) -> N
     for stem in stems:
         payload = jws.read((team.root / f"sent/{stem}.jws").read_bytes(), typ=jws.TYP_MESSAGE).payload
         assert json.loads(payload) == team.json(f"sent/{stem}.json")
+
+
+async def test_a_receipt_that_was_left_behind_is_not_overwritten(team: Team) -> None:
+    """The team took the message away, and not yet its evidence; then the name comes again."""
+    for n in range(2):
+        team.drop("r.json", team.region.payload("CL", f"LEFT-{n}"))
+        await team.once()
+        for name in ("r.json", "r.jws"):
+            (team.root / "sent" / name).unlink(missing_ok=True)
+
+    assert team.json("sent/r.sent.json")["message"] == "CL:LEFT-0"
+    assert len(team.files("sent")) == 6
 
 
 async def test_what_was_accepted_before_under_another_signature_is_kept_as_accepted(team: Team) -> None:

@@ -21,6 +21,7 @@ from tests.engines import Rabbit
 from tests.region import Region, to, wired_region
 from tests.wire import amqp_queue, consumer, post_many, published, receive, states, until
 
+pytestmark = pytest.mark.long
 Keys = dict[str, jws.PrivateKey]
 FORMER = [DEAD, dead_queue("nameOfAKeyThatWasLost_")]
 """As every hub once called it, and as a hub does whose key is replaced."""

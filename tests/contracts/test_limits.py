@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -21,7 +22,7 @@ from broker.ledger import tables as t
 from broker.limits import InHand, Rate
 from broker.rabbit.private_node import free_port
 from tests.region import MovableClock, Region, to
-from tests.wire import hub_process
+from tests.wire import hub_process, until
 
 NDJSON = {"content-type": "application/x-ndjson"}
 
@@ -54,6 +55,29 @@ def test_what_is_in_hand_is_bounded_and_given_back() -> None:
         hand.take(40)
         hand.give(40)
     assert hand.now == 0
+
+
+@pytest.mark.parametrize("closing_down", [True, False])
+async def test_what_a_stopping_hub_has_not_finished_is_told_to_come_again(here: Region, closing_down: bool) -> None:
+    """The server ends what is late; whoever waits is told so, as an answer that may be tried again. A request that somebody
+    else ends is not answered."""
+    await here.enrol("PE")
+    await here.token("PE")
+    waiting = asyncio.create_task(here.call("PE", "POST", "/v1/queues/inbox/lease", {"limit": 1, "wait_seconds": 30}))
+
+    async def waits() -> bool:
+        return any(here.hub.wakes._lines.values())
+
+    await until(waits)
+    here.hub.closing = closing_down
+    waiting.cancel()
+    if closing_down:
+        answer = await waiting
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "busy", "1")
+        assert [fault["rule"] for fault in answer.json()["errors"]] == ["stopping"]
+    else:
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
 
 async def test_a_member_over_its_rate_is_told_when_to_come_again(here: Region) -> None:
@@ -161,6 +185,41 @@ async def raw(r: Region, *parts: bytes, pause: float = 0) -> bytes:
             await writer.wait_closed()
 
 
+async def test_who_waits_when_the_hub_stops_is_told_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something holds the ledger up, and the hub is told to stop: no bare 500, and what was posted is recorded once."""
+    monkeypatch.setattr(app, "GRACE_SECONDS", 1)
+    port = free_port()
+    config = Config(
+        home=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.sqlite", public_url=f"http://127.0.0.1:{port}",
+        host="127.0.0.1", port=port, amqp_url=None, management_url=None, log="json",
+    )  # fmt: skip
+    await app.init(config)
+    async with AsyncExitStack() as stopping, httpx2.AsyncClient(base_url=config.public_url) as http:
+        run = await stopping.enter_async_context(app.running(config))
+        region = Region(run.hub, http, MovableClock())
+        await region.enrol("CL", "PE")
+        compact = region.sign(region.payload("CL", "s-1", to("PE")))
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            posted = asyncio.create_task(region.post(compact))
+
+            async def in_hand() -> bool:
+                return run.hub.limits.messages_in_hand.now > 0
+
+            await until(in_hand)
+            stopped = asyncio.create_task(stopping.aclose())
+            answer = await posted
+            other.execute("ROLLBACK")
+        await stopped
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+        assert [error["rule"] for error in answer.json()["errors"]] == ["stopping"]
+        assert int(answer.headers["retry-after"]) > 0
+        async with app.running(config):
+            assert (await region.post(compact)).status_code == 200
+
+
 async def test_connections_that_say_nothing_or_too_much_are_closed(served: Region) -> None:
     """No request, half a request, one octet at a time, endless headers, an address without end."""
     assert await raw(served) == b""
@@ -181,8 +240,11 @@ async def test_more_connections_than_allowed_are_answered_and_closed(served: Reg
     assert refused == b"" or refused.startswith(b"HTTP/1.1 503"), refused[:80]
     for _, writer in held:
         writer.close()
-    await asyncio.sleep(0.1)
-    assert (await served.http.get("/healthz")).status_code == 200
+
+    async def room() -> bool:
+        return (await served.http.get("/healthz")).status_code == 200
+
+    await until(room)
 
 
 async def test_a_body_that_does_not_come_is_given_up(served: Region) -> None:
@@ -225,6 +287,7 @@ def memory_of(pid: int) -> int:
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the size of a process from /proc")
 async def test_memory_stays_flat_under_overload(tmp_path: Path, hub_port: int) -> None:
     """Forty clients post batches of 9 MB at once: the process stays within what its

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from broker import administer, links
 from broker.clock import text
 from broker.ledger import links as ledger_links
+from broker.ledger import tables as t
 from tests.region import ALERT, SEIZURE, Region, to
 
 CONTAINER = "CSQU3054383"
@@ -149,6 +151,35 @@ async def test_what_is_new_and_not_for_the_reader_takes_no_link_away(
     first, other = await neighbours(here)
     for number in range(5):
         await report(here, "AR", f"later-{number}", to("BR"), carrying(CONTAINER))
+
+    assert await met(here, "PE", first) == [other]
+
+
+async def test_what_was_corrected_takes_no_link_away(here: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often its originator amends what it says of the container, it is one message. Nor does an exercise."""
+    monkeypatch.setattr(ledger_links, "EACH", 3)
+    monkeypatch.setattr(ledger_links, "EVENTS", 3)
+    first, other = await neighbours(here)
+    latest = await report(here, "BR", "b-0", to("PE"), carrying(CONTAINER))
+    for number in range(1, 5):
+        latest = await report(here, "BR", f"b-{number}", to("PE"), carrying(CONTAINER), supersedes=latest)
+
+    for number in range(4):
+        await report(here, "BR", f"e-{number}", to("PE"), carrying(CONTAINER), status="exercise")
+
+    assert await met(here, "PE", first) == [latest, other]
+
+
+async def test_a_flood_for_nobody_to_see_parts_no_two_messages(here: Region) -> None:
+    """Three thousand copies of a report that names the container, and is released to no reader."""
+    first, other = await neighbours(here)
+    await report(here, "AR", "flood", to("BR"), carrying(CONTAINER))
+    async with here.hub.ledger.accepting() as c:
+        flood = (await c.execute(select(t.messages).where(t.messages.c.id == "flood"))).mappings().one()
+        more = range(flood["position"] + 1, flood["position"] + 3_001)
+        await c.execute(insert(t.messages), [{**flood, "position": n, "chain": n, "id": f"flood-{n}"} for n in more])
+        named = [{"position": n, "scheme": "iso6346", "value": CONTAINER} for n in more]
+        await c.execute(insert(t.identifiers), named)
 
     assert await met(here, "PE", first) == [other]
 

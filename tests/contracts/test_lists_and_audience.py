@@ -66,6 +66,23 @@ async def test_pages_are_whole_and_disjoint(here: Region) -> None:
         assert (await here.call("PE", "GET", f"/v1/messages?cursor={wrong}")).status_code == 422
 
 
+async def test_what_is_no_longer_for_the_reader_is_not_counted_to_it(here: Region) -> None:
+    """Decided for while it was in a group, never fetched, and it left: no cursor and no number tells of them, however
+    small the page that is asked for."""
+    await here.enrol("CL", "PE")
+    await here.group("OP-1", "CL", "PE")
+    transport = {"containers": [{"value": "CSQU3054383"}], "mode": "sea"}
+    for number in range(12):
+        release = {"groups": ["OP-1"]}
+        await here.send("CL", f"s-{number}", release, kind="seizure", body=SEIZURE | {"transport": transport})
+    await administer.leave(here.hub.ledger, "OP-1", "PE", here.clock())
+
+    for query in ("limit=1", "limit=1&identifier=CSQU3054383", "limit=1&kind=seizure", "limit=1&heading=tobacco"):
+        assert (await here.call("PE", "GET", f"/v1/messages?{query}")).json() == {"messages": []}, query
+    previewed = await here.call("PE", "POST", "/v1/subscriptions/preview", {"filter": {}})
+    assert previewed.json() == {"examined": 0, "matches": []}
+
+
 async def test_a_list_says_of_each_what_became_of_it(here: Region) -> None:
     """To a holder superseded, withdrawn and expired messages are shown as such; to others not at all."""
     await here.enrol("CL", "PE", "AR")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +162,66 @@ async def test_a_ledger_that_is_away_is_said_to_be_away(tmp_path: Path) -> None:
     """No server there: not a stack trace of the driver."""
     with pytest.raises(LedgerAway):
         await open_ledger_checked(config("postgresql://nobody@127.0.0.1:1/nothing", tmp_path))
+
+
+async def test_a_new_file_that_somebody_else_begins_just_now_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself does not wait there: whoever sets the journal mode while another writes is told at once that the
+    database is locked."""
+    path = tmp_path / "ledger.sqlite"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    migrating = asyncio.create_task(migrate.upgrade(f"sqlite:///{path}"))
+    await asyncio.sleep(0.3)
+    assert not migrating.done()
+    other.rollback()
+    other.close()
+
+    await asyncio.wait_for(migrating, 60)
+    ledger = await migrate.open_checked(f"sqlite:///{path}")
+    await ledger.close()
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+async def test_who_is_ended_while_a_file_is_opened_leaves_it_open_to_others(tmp_path: Path, readers: int) -> None:
+    """A connection that is not in the pool yet is closed with its task, or it would keep the file locked for good."""
+    path = tmp_path / "ledger.sqlite"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    ledger = open_ledger(f"sqlite:///{path}")
+
+    async def read() -> None:
+        async with ledger.reading() as c:
+            await c.execute(text("SELECT 1"))
+
+    reading = [asyncio.create_task(read()) for _ in range(readers)]
+    await asyncio.sleep(0.2)
+    for task in reading:
+        task.cancel()
+    await asyncio.sleep(0.1)
+    other.execute("CREATE TABLE of_the_other (x)")
+    other.execute("COMMIT")
+    other.close()
+    assert await asyncio.gather(*reading, return_exceptions=True) != [None] * readers
+
+    await asyncio.wait_for(read(), 5)
+    await ledger.close()
+    gc.collect()  # a connection that was left behind says so now
+
+
+async def test_a_ledger_is_closed_when_all_was_given_back(tmp_path: Path) -> None:
+    """Whoever was ended gives its connection back a moment later; one that nobody closes says so."""
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+    inside = asyncio.Event()
+
+    async def read() -> None:
+        async with ledger.reading() as c:
+            await c.execute(text("SELECT 1"))
+            inside.set()
+            await asyncio.sleep(0.3)
+
+    reading = asyncio.create_task(read())
+    await inside.wait()
+    await ledger.close()
+    assert reading.done()
+    await reading
+    gc.collect()

@@ -16,15 +16,17 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import administer, app
+from broker import administer, app, relay
 from broker.config import Config
+from broker.ledger import relays as ledger_relays
 from broker.ledger import tables as t
 from broker.rabbit.private_node import free_port
 from tests.engines import Rabbit
 from tests.faults import Process, process
-from tests.region import MovableClock, Region, address_of, to
+from tests.region import MovableClock, Region, address_of, to, wired_region
 from tests.wire import (
     SERVE,
     amqp_queue,
@@ -278,3 +280,38 @@ async def test_a_right_lost_while_its_relay_is_stopped(relays: Relays) -> None:
                 await until(drained, TAKEN_OVER_SECONDS)
             finally:
                 os.kill(first.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_who_loses_rabbitmq_is_replaced_once_its_connections_can_be_found(
+    postgres_url: str, rabbit: Rabbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    """They may be half open in RabbitMQ, which lists a connection some seconds after it was opened: until then nobody can
+    close it by its name, and nobody is told that its queues may be taken."""
+    if listed:
+        monkeypatch.setattr(relay, "LISTED_SECONDS", 0)
+    die, died = ledger_relays.die, list[int]()
+
+    async def dying(c: AsyncConnection, number: int) -> None:
+        died.append(number)
+        await die(c, number)
+
+    monkeypatch.setattr(ledger_relays, "die", dying)
+    async with wired_region(rabbit, postgres_url, tmp_path) as r:
+        await r.enrol("CL", "PE")
+        name = await amqp_queue(r, "PE")
+
+        async def holder() -> int:
+            async with r.hub.ledger.reading() as c:
+                return int((await c.execute(select(func.coalesce(func.max(t.holdings.c.relay), 0)))).scalar_one())
+
+        first = await holder()
+        await asyncio.to_thread(rabbit.api, "DELETE", f"/api/connections/username/{rabbit.user}")
+
+        async def taken_over() -> bool:
+            return await holder() not in (0, first)
+
+        await until(taken_over, TAKEN_OVER_SECONDS)
+        assert died == ([first] if listed else [])
+        async with collecting(r, rabbit, "PE", name) as collector:
+            await collector.has({await r.send("CL", "next", to("PE"))})

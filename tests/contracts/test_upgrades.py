@@ -132,10 +132,12 @@ async def test_a_migration_that_cannot_begin_says_who_is_in_the_way(postgres_url
     assert await at_revision(postgres_url) == after
 
 
-async def test_two_who_migrate_at_once_do_it_once(ledger_url: str) -> None:
-    """Two processes of a new release start together: one does it, the other finds it done."""
-    await asyncio.gather(*(migrate.upgrade(ledger_url) for _ in range(3)))
+async def test_three_who_migrate_at_once_do_it_once(ledger_url: str, tmp_path: Path) -> None:
+    """Processes of a new release start together: one does it, the others find it done."""
+    environment = previous.environment(previous.ROOT, tmp_path, ledger_url, free_port())
+    ends = await asyncio.gather(*(previous.tidewaiter(environment, "migrate") for _ in range(3)))
 
+    assert [code for code, _ in ends] == [0, 0, 0], ends
     assert await at_revision(ledger_url) == migrate.newest()
 
 

@@ -7,10 +7,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from broker.language import load_language
-from broker.language.kinds import schemas_folder
+from tests import newcomer
 from tests.region import SEIZURE, Region, payload_of, to
 
 STORED = {
@@ -21,27 +20,6 @@ STORED = {
         "x-title": {"en": "Country", "es": "País"},
     }},
 }  # fmt: skip
-STOWAWAY: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "$id": "urn:tidewaiter:stowaway:1.0",
-    "x-title": {"en": "Stowaway report", "es": "Informe de polizón"},
-    "type": "object", "additionalProperties": False, "required": ["found_in", "heading"],
-    "properties": {
-        "found_in": {"$ref": "urn:tidewaiter:common:1.0#/$defs/place", "x-title": {"en": "Where", "es": "Dónde"}},
-        "heading": {"type": "string", "maxLength": 40, "x-codelist": "hiding-places", "x-route": "heading",
-                    "x-title": {"en": "Hiding place", "es": "Escondite"}},
-        "vessel": {"$ref": "urn:tidewaiter:common:1.0#/$defs/imo", "x-title": {"en": "Vessel", "es": "Buque"}},
-    },
-}  # fmt: skip
-HIDING_PLACES = """# source: the example of a newcomer
-# edition: 1
-# date: 2026-11-28
-# policy: error
-code,title_en,title_es,aliases
-rudder-trunk,Rudder trunk,Tronco del timón,timón
-hold,Hold,Bodega,
-"""
-EXAMPLE = {"found_in": {"country": "CL", "locode": "CLVAP"}, "heading": "rudder-trunk", "vessel": {"value": "9074729"}}
 
 
 @asynccontextmanager
@@ -56,8 +34,7 @@ async def speaking(here: Region, folder: Path) -> AsyncIterator[None]:
 
 async def test_two_versions_of_a_kind_live_side_by_side(sqlite_here: Region, tmp_path: Path) -> None:
     """Senders move when they can; readers get both, each with its version in the list and in what was signed."""
-    here, folder = sqlite_here, tmp_path / "schemas"
-    shutil.copytree(schemas_folder(), folder)
+    here, folder = sqlite_here, newcomer.copied(tmp_path / "schemas")
     schema = json.loads((folder / "messages/seizure/1.0.json").read_text(encoding="utf-8"))
     schema["properties"]["stored_in"] = STORED
     (folder / "messages/seizure/1.1.json").write_text(json.dumps(schema), encoding="utf-8")
@@ -88,8 +65,7 @@ async def test_two_versions_of_a_kind_live_side_by_side(sqlite_here: Region, tmp
 
 async def test_an_amendment_may_be_of_the_newer_version(sqlite_here: Region, tmp_path: Path) -> None:
     """And reaches who had the older one."""
-    here, folder = sqlite_here, tmp_path / "schemas"
-    shutil.copytree(schemas_folder(), folder)
+    here, folder = sqlite_here, newcomer.copied(tmp_path / "schemas")
     shutil.copy(folder / "messages/seizure/1.0.json", folder / "messages/seizure/1.1.json")
     await here.enrol("CL", "PE")
     async with speaking(here, folder):
@@ -107,23 +83,17 @@ async def test_an_amendment_may_be_of_the_newer_version(sqlite_here: Region, tmp
 async def test_a_newcomer_s_kind_is_accepted_and_routed(sqlite_here: Region, tmp_path: Path) -> None:
     """A schema with titles, a code list and an example: accepted, explained, found by its vessel, and delivered to who
     subscribed to its hiding places."""
-    here, folder = sqlite_here, tmp_path / "schemas"
-    shutil.copytree(schemas_folder(), folder)
-    (folder / "messages/stowaway").mkdir()
-    (folder / "messages/stowaway/1.0.json").write_text(json.dumps(STOWAWAY), encoding="utf-8")
-    (folder / "codelists/hiding-places.csv").write_text(HIDING_PLACES, encoding="utf-8")
-    example = folder / "examples/99-cl-stowaway.json"
-    example.write_text(json.dumps({"header": {}, "body": EXAMPLE}), encoding="utf-8")
+    here, folder = sqlite_here, newcomer.with_a_kind_more(tmp_path / "schemas")
     await here.enrol("CL", "PE", "MX")
     await here.subscribe("PE", "rudders", {"any": [{"kind": ["stowaway"], "heading": ["rudder-trunk"]}]})
     await here.subscribe("PE", "holds", {"any": [{"kind": ["stowaway"], "heading": ["hold"]}]})
     await here.subscribe("MX", "chile", {"any": [{"country": ["CL"]}]})
 
     async with speaking(here, folder):
-        body = json.loads(example.read_text(encoding="utf-8"))["body"]
+        body = json.loads((folder / f"examples/{newcomer.NAME}.json").read_text(encoding="utf-8"))["body"]
         address = await here.send("CL", "s-1", to("PE", "MX"), kind="stowaway", body=body)
         wrong = await here.post(
-            here.sign(here.payload("CL", "s-2", to("PE"), kind="stowaway", body=EXAMPLE | {"heading": "timón"}))
+            here.sign(here.payload("CL", "s-2", to("PE"), kind="stowaway", body=body | {"heading": "timón"}))
         )
 
         assert await here.take("PE", "rudders") == [address]

@@ -5,14 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 import pytest
+from sqlalchemy import select
 
 from broker import administer
+from broker.ledger import tables as t
+from broker.rabbit.connections import HEARTBEAT_SECONDS
+from broker.rabbit.member_queue import After, MemberQueue
 from tests.engines import Rabbit
 from tests.region import Region, address_of, to, wired_region
-from tests.wire import amqp_queue, closed_within, connected, consumer, published, receive, states, until
+from tests.wire import (
+    amqp_queue,
+    closed_within,
+    connected,
+    consumer,
+    post_many,
+    published,
+    queue_row,
+    receive,
+    states,
+    until,
+)
 
 
 @pytest.fixture
@@ -53,8 +69,7 @@ async def test_a_delivery_is_published_with_its_own_properties_and_settled_by_ac
         wired.hub.public_url,
     )
 
-    (row,) = await wired.index("PE", "wire")
-    assert row["state"] == "published"
+    await published(wired, 1)
     assert (await wired.acknowledge("PE", "CL:w-1", compact=compact)).status_code == 200
     (row,) = await wired.index("PE", "wire")
     assert row["state"] == "settled"
@@ -76,6 +91,14 @@ async def test_a_repeated_acknowledgement_settles_what_a_replay_has_published(wi
     assert await states(wired, "PE") == ["settled"]
 
 
+async def test_a_connection_that_is_silent_is_given_up_within_a_minute(wired: Region, rabbit: Rabbit) -> None:
+    """By the heartbeat that it agreed upon with RabbitMQ, which would propose a minute."""
+    await wired.enrol("PE")
+    async with connected(wired, rabbit, "PE") as connection:
+        underlay: Any = connection.transport
+        assert underlay.connection.connection_tune.heartbeat == HEARTBEAT_SECONDS
+
+
 async def test_suspension_closes_the_connection_and_keeps_the_deliveries(wired: Region, rabbit: Rabbit) -> None:
     """Within a second of the suspension the consumer is out and cannot come back; reactivated, it goes on."""
     await wired.enrol("CL", "PE")
@@ -94,6 +117,35 @@ async def test_suspension_closes_the_connection_and_keeps_the_deliveries(wired: 
         await asyncio.sleep(2.5)  # an order to close is repeated for two seconds, but not for who is active again
         assert await queue.get(fail=False) is None
     assert address_of(message.body.decode()) == "CL:s-2"
+
+
+async def test_nothing_is_published_before_what_a_correction_holds(
+    postgres_url: str, rabbit: Rabbit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First offers come in the order of their sequence, also where a correction had one in its hands and came to nothing."""
+    held, publish = asyncio.Event(), MemberQueue._publish
+
+    async def once_held(queue: MemberQueue, limit: int) -> After:
+        await held.wait()
+        return await publish(queue, limit)
+
+    monkeypatch.setattr(MemberQueue, "_publish", once_held)
+    d = t.deliveries.c
+    async with wired_region(rabbit, postgres_url, tmp_path) as here:
+        await here.enrol("CL", "PE")
+        name = await amqp_queue(here, "PE")
+        posted = await post_many(here, 3, to("PE"), "o")
+        id = (await queue_row(here, "PE"))["id"]
+        async with here.hub.ledger.writing.connect() as correction:
+            first = select(d.sequence).where(d.queue == id, d.sequence == 1).with_for_update()
+            assert (await correction.execute(first)).scalar_one() == 1
+            held.set()
+            await asyncio.sleep(1.5)
+            assert await states(here, "PE") == ["ready"] * 3
+            await correction.rollback()
+        async with consumer(here, rabbit, "PE", name) as queue:
+            messages = await receive(queue, 3)
+    assert [address_of(m.body.decode()) for m in messages] == posted
 
 
 async def test_leaving_a_group_takes_back_what_is_still_in_rabbitmq(wired: Region, rabbit: Rabbit) -> None:

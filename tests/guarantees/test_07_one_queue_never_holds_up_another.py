@@ -1,32 +1,25 @@
 """Promise 7: a poison message never blocks the next one, and a slow or broken recipient never slows, refuses or doubles
 anybody else's.
 
-Queues are lost, full and stopped here, RabbitMQ is killed and short of memory; beside each broken queue stands a
+Queues are full and stopped here, RabbitMQ is killed and short of memory; beside each broken queue stands a
 healthy one, which must notice nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from broker import relay
-from broker.rabbit import connections, member_queue, publish, topology
+from broker.rabbit import member_queue, publish
 from broker.rabbit.private_node import Node
-from tests import engines
 from tests.engines import Rabbit
-from tests.region import Region, address_of, to, wired_region
+from tests.guarantees.sick_queues import OwnNode, undisturbed
+from tests.region import Region, address_of, to
 from tests.wire import (
-    Collector,
-    Server,
     amqp_queue,
     collecting,
     consumer,
@@ -34,150 +27,16 @@ from tests.wire import (
     overfill,
     post_many,
     published,
-    queue_row,
     receive,
     states,
     until,
 )
 
-
-@pytest.fixture
-async def wired(rabbit: Rabbit, tmp_path: Path) -> AsyncIterator[Region]:
-    """CL posts; PE's queue is to be broken, AR's is healthy."""
-    async with wired_region(rabbit, f"sqlite:///{tmp_path}/ledger.sqlite", tmp_path) as r:
-        await r.enrol("CL", "PE", "AR", "operator:ana")
-        yield r
-
-
-@pytest.fixture
-async def own(hub_port: int, tmp_path: Path) -> AsyncIterator[tuple[Node, Region]]:
-    """The same with a RabbitMQ that may be killed."""
-    async with engines.private_rabbit(engines.auth_url(hub_port)) as node:
-        server: Any = OwnNode(node, hub_port)
-        async with wired_region(server, f"sqlite:///{tmp_path}/ledger.sqlite", tmp_path) as r:
-            await r.enrol("CL", "PE", "AR")
-            yield node, r
-
-
-class OwnNode:
-    def __init__(self, node: Node, hub_port: int) -> None:
-        self.amqp_url, self.management_url, self.hub_port = node.amqp_url, node.management_url, hub_port
-
-
 STOPPED_SECONDS = 6
 """How long a publish to the stopped queue is waited for in its test."""
-WAITED_SECONDS = 4
-"""Who waited that long waited for somebody else's queue. Nothing about speed: a busy machine takes a second or two."""
 
 
-class Slowest:
-    """The longest wait for one message, posted to its arrival."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.messages = 0
-
-
-@asynccontextmanager
-async def undisturbed(r: Region, rabbit: Server, queue: str) -> AsyncIterator[Slowest]:
-    """As long as it lasts, messages for AR arrive, each of them once, in order, and none waits for the sick queue."""
-    slowest, stop = Slowest(), asyncio.Event()
-
-    async def talk(collector: Collector) -> None:
-        while not stop.is_set():
-            began, number = time.monotonic(), slowest.messages
-            await r.send("CL", f"healthy-{number}", to("AR"))
-            while len(collector.all) <= number:
-                await asyncio.sleep(0.005)
-            slowest.seconds = max(slowest.seconds, time.monotonic() - began)
-            slowest.messages += 1
-            await asyncio.sleep(0.03)
-
-    async with collecting(r, rabbit, "AR", queue) as collector:
-        task = asyncio.create_task(talk(collector))
-        yield slowest
-        stop.set()
-        async with asyncio.timeout(15):
-            await task
-        assert collector.addresses == [f"CL:healthy-{n}" for n in range(slowest.messages)]
-        assert collector.duplicates == 0
-        assert {one.attempt for one in collector.all} == {1}
-    assert slowest.messages > 5
-    assert slowest.seconds < WAITED_SECONDS, slowest.seconds
-
-
-async def test_a_lost_queue_comes_back_with_what_may_have_been_in_it(
-    wired: Region, rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Deleted by hand: declared again, generation + 1; what was published since it was last seen empty is ready again,
-    what the member had before that is not."""
-    monkeypatch.setattr(member_queue, "SWEEP_SECONDS", 0.2)
-    monkeypatch.setattr(member_queue, "STATISTICS_SECONDS", 0)
-    name, healthy = await amqp_queue(wired, "PE"), await amqp_queue(wired, "AR")
-    await post_many(wired, 5, to("PE"), "read")
-    async with consumer(wired, rabbit, "PE", name) as queue:
-        await receive(queue, 5)
-    began = wired.clock()
-
-    async def seen_empty() -> bool:
-        seen = (await queue_row(wired, "PE"))["empty_at"]
-        return bool(seen is not None and seen > began)
-
-    async with undisturbed(wired, rabbit, healthy):
-        async with asyncio.timeout(20):
-            while not await seen_empty():
-                await asyncio.sleep(0.1)
-                wired.hub.wakes.wake_all()
-        unread = await post_many(wired, 5, to("PE"), "unread")
-        await published(wired, 10)
-        assert rabbit.api("DELETE", f"/api/queues/{rabbit.vhost}/{name}")[0] == 204
-        unread += await post_many(wired, 5, to("PE"), "later")
-
-        async def again() -> bool:
-            return bool((await queue_row(wired, "PE"))["generation"] == 2)
-
-        await until(again)
-        async with consumer(wired, rabbit, "PE", name) as queue:
-            messages = await receive(queue, 10)
-            await asyncio.sleep(0.5)
-            assert await queue.get(fail=False) is None
-    assert sorted(address_of(m.body.decode()) for m in messages) == sorted(unread)
-    assert {got(m).round for m in messages} == {1}
-
-
-async def test_a_lost_queue_is_refilled_whatever_the_clock_said_when_it_was_seen_empty(
-    wired: Region, rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Seen empty while the hub's clock was an hour ahead: what is published after it was put right is not taken for gone."""
-    monkeypatch.setattr(member_queue, "SWEEP_SECONDS", 0.2)
-    monkeypatch.setattr(member_queue, "STATISTICS_SECONDS", 0)
-    name = await amqp_queue(wired, "PE")
-    wired.clock.advance(hours=1)
-    ahead = wired.clock()
-
-    async def seen_empty() -> bool:
-        wired.hub.wakes.wake_all()
-        seen = (await queue_row(wired, "PE"))["empty_at"]
-        return bool(seen is not None and seen > ahead)
-
-    await until(seen_empty)
-    monkeypatch.setattr(member_queue, "SWEEP_SECONDS", 3600)
-    wired.clock.advance(hours=-1)
-    unread = await post_many(wired, 5, to("PE"), "unread")
-    await published(wired, 5)
-    monkeypatch.setattr(member_queue, "SWEEP_SECONDS", 0.2)
-    assert rabbit.api("DELETE", f"/api/queues/{rabbit.vhost}/{name}")[0] == 204
-
-    async def again() -> bool:
-        wired.hub.wakes.wake_all()
-        return bool((await queue_row(wired, "PE"))["generation"] == 2)
-
-    await until(again)
-    async with consumer(wired, rabbit, "PE", name) as queue:
-        messages = await receive(queue, 5)
-    assert [address_of(m.body.decode()) for m in messages] == unread
-
-
+@pytest.mark.long
 async def test_a_full_queue_waits_alone(wired: Region, rabbit: Rabbit) -> None:
     """RabbitMQ refuses (nacks) what a policy has no room for: parked, tried again with growing pauses, nothing lost."""
     name, healthy = await amqp_queue(wired, "PE"), await amqp_queue(wired, "AR")
@@ -191,10 +50,10 @@ async def test_a_full_queue_waits_alone(wired: Region, rabbit: Rabbit) -> None:
     assert collector.duplicates == 0, "a nacked message is not in the queue"
 
 
+@pytest.mark.long
 async def test_a_stopped_queue_waits_alone(wired: Region, rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its leader does not answer: publishes time out, first of a healthy channel and then of fresh ones. Nobody else
     waits, and when it answers again everything arrives."""
-    from broker.rabbit import publish
 
     assert rabbit.node is not None
     monkeypatch.setattr(publish, "TIMEOUT_SECONDS", STOPPED_SECONDS)
@@ -217,6 +76,7 @@ async def test_a_stopped_queue_waits_alone(wired: Region, rabbit: Rabbit, monkey
     print(f"beside a stopped queue: {slowest.messages} messages, the slowest took {slowest.seconds * 1000:.0f} ms")
 
 
+@pytest.mark.long
 async def test_rabbitmq_away_and_back(own: tuple[Node, Region]) -> None:
     """Posts are accepted meanwhile, /readyz says degraded, and then all of it comes, in order."""
     node, r = own
@@ -245,11 +105,11 @@ async def test_rabbitmq_away_and_back(own: tuple[Node, Region]) -> None:
     assert [address_of(m.body.decode()) for m in messages] == wanted
 
 
+@pytest.mark.long
 async def test_a_memory_alarm_blocks_publishing_and_nothing_else(
     own: tuple[Node, Region], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RabbitMQ takes nothing for a while: posts are accepted, suspension works, and everything is there afterwards."""
-    from broker.rabbit import publish
 
     monkeypatch.setattr(publish, "TIMEOUT_SECONDS", 1)
     node, r = own
@@ -271,6 +131,7 @@ async def test_a_memory_alarm_blocks_publishing_and_nothing_else(
     assert firsts == sorted(firsts)
 
 
+@pytest.mark.long
 async def test_a_slow_consumer_has_a_window_and_no_more(
     wired: Region, rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,44 +221,3 @@ async def test_an_outdated_copy_is_ignored(wired: Region, rabbit: Rabbit) -> Non
             return await states(wired, "PE") == ["dead"]
 
         await until(dead)
-
-
-async def test_a_queue_that_rabbitmq_has_lost_is_made_anew_and_holds_up_nobody(
-    own: tuple[Node, Region], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After kills at the wrong moment a quorum queue is named and no longer there ("could not be restarted"): whoever
-    takes from it loses the whole connection. The other queue goes on, the lost one comes back with all it held; so does
-    that of the dead letters."""
-    node, r = own
-    for module in (connections, member_queue, publish):
-        monkeypatch.setattr(module, "TIMEOUT_SECONDS", 2)
-    monkeypatch.setattr(relay, "BROKEN_SECONDS", 3)
-    names = {member: await amqp_queue(r, member) for member in ("PE", "AR")}
-    posted = await post_many(r, 5, to("PE", "AR"), "before")
-    for member in names:
-        await published(r, 5, member)
-    await asyncio.sleep(2)  # what was declared has been written down
-
-    await asyncio.to_thread(node.kill)
-    for lost in (names["PE"], topology.dead_queue(r.hub.dead_letters)):
-        forget(node, lost)
-    await asyncio.to_thread(node.restart)
-    posted += await post_many(r, 5, to("PE", "AR"), "after")
-
-    server: Any = OwnNode(node, 0)
-    async with collecting(r, server, "AR", names["AR"]) as others:
-        await others.has(set(posted))
-    await until(lambda: rebuilt(r), 90)
-    async with consumer(r, server, "PE", names["PE"]) as queue:
-        assert {address_of(m.body.decode()) for m in await receive(queue, 10)} == set(posted)
-
-
-def forget(node: Node, queue: str) -> None:
-    """What the quorum queue stands on goes from the disk; its name stays in RabbitMQ's tables."""
-    (found,) = [path.parent for path in node.folder.rglob("quorum/*/*/config") if queue in path.read_text()]
-    shutil.rmtree(found)
-
-
-async def rebuilt(r: Region) -> bool:
-    """Everything is published to PE, by a queue of another generation."""
-    return (await queue_row(r, "PE"))["generation"] > 1 and (await states(r, "PE")).count("published") == 10

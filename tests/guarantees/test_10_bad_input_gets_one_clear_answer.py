@@ -163,7 +163,7 @@ async def test_each_step_answers_for_itself_alone(marked: Region) -> None:
         (401, "signature", {""}),
         (422, "signing-time", {"/iat"}),
         (422, "invalid", {"/header/status"}),
-        (422, "invalid", {"/body/subject", "/body/headings"}),
+        (422, "invalid", {"/body/subject", "/body/headings", "/body/reason"}),
         (422, "invalid", {"/body/headings/0", "/body/reason"}),
         (422, "release", {"/header/handling/release/groups", "/header/handling/release/groups/0"}),
         (409, "not-latest", {"/header/supersedes"}),

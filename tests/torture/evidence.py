@@ -67,8 +67,8 @@ class Evidence:
     seen: dict[Place, list[Seen]] = field(default_factory=lambda: defaultdict(list))
     keys: dict[Place, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
     """(address, round) that an application knows already: what it deduplicates by."""
-    unanswered: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """When a lease was asked for whose answer never came: it may have held what others passed over."""
+    broken_streams: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """When a stream was opened that broke: what it was sent last may not have arrived, and is offered again uncounted."""
     duplicates: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     """How the doors answered: a status, or the name of what went wrong."""

@@ -24,8 +24,8 @@ from tests.torture.ledger import TOMBSTONES, Books
 from tests.torture.people import People
 
 FOR_EVER = float("inf")
-LEASE_ANSWER_SECONDS = 31
-"""How long an application waits for the answer to a lease."""
+STREAM_OPEN_SECONDS = 31
+"""How long a stream is open at most, and a little more."""
 
 
 @dataclass
@@ -166,8 +166,8 @@ class Judge:
                 self._surprise("wrong queue", f"{arrival} at {place}, the ledger has {row}")
                 continue
             if first and last is not None and arrival.sequence <= last.sequence:
-                if self._was_held(place, arrival, last):
-                    self.evidence.answers["first offers that waited for a lease nobody got"] += 1
+                if self._was_streamed(place, arrival, last):
+                    self.evidence.answers["offers taken back from a stream that broke"] += 1
                     continue
                 self._surprise("order", f"{place}: first offered {self._shown(arrival)} after {self._shown(last)}")
             if first and (last is None or arrival.sequence > last.sequence):
@@ -175,11 +175,11 @@ class Judge:
             if (one := self.evidence.sent.get(arrival.address)) is not None:
                 self._allowed(place, one, arrival)
 
-    def _was_held(self, place: Place, late: Seen, before: Seen) -> bool:
-        """Whether a lease that nobody got may have held what is late while its successors were offered."""
+    def _was_streamed(self, place: Place, late: Seen, before: Seen) -> bool:
+        """Whether a stream that broke may have been sent what is late, before its successors."""
         posted = self.evidence.sent[late.address].began if late.address in self.evidence.sent else 0.0
-        asked = self.evidence.unanswered.get(place, [])
-        return any(posted - LEASE_ANSWER_SECONDS <= moment <= before.at for moment in asked)
+        asked = self.evidence.broken_streams.get(place, [])
+        return any(posted - STREAM_OPEN_SECONDS <= moment <= before.at for moment in asked)
 
     def _shown(self, arrival: Seen) -> str:
         began = self.evidence.began

@@ -123,7 +123,6 @@ async def lease(app: Application) -> None:
             await asyncio.sleep(0.3)
         except _BROKEN as error:
             app.evidence.answers[f"lease {type(error).__name__}"] += 1
-            app.evidence.unanswered[app.place].append(asked)
             await asyncio.sleep(0.2)
 
 
@@ -161,7 +160,7 @@ async def _stream(app: Application, taken: asyncio.Queue[dict[str, Any]]) -> Non
 
     def broken(_: str) -> None:
         app.evidence.answers["stream broken"] += 1
-        app.evidence.unanswered[app.place].append(asked)
+        app.evidence.broken_streams[app.place].append(asked)
 
     async with aclosing(app.client.stream(app.place[1], LEASE, LEASE_SECONDS, told=broken)) as deliveries:
         async for delivery in deliveries:

@@ -42,7 +42,12 @@ class Place:
             *COMMAND, *arguments, env=self.of(member) if member else self.environment, cwd=self.folder,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await asyncio.wait_for(child.communicate(stdin), 30)
+        try:
+            out, err = await asyncio.wait_for(child.communicate(stdin), 30)
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
         assert child.returncode == code, f"{arguments}: {child.returncode}\n{out.decode()}\n{err.decode()}"
         return out.decode()
 
@@ -146,7 +151,7 @@ async def test_what_the_hub_finds_is_told_by_its_field(place: Place) -> None:
     assert [one["holds"] for one in said] == [True, False, False]
     assert [one["member"] for one in said[0]["recipients"]] == ["CL"]
     fault = next(one for one in said[1]["faults"] if one["pointer"] == "/body/place/country")
-    assert (fault["field"], fault["remedy"]) == ("Place of seizure › Country", "→ GB")
+    assert (fault["field"], fault["remedy"]) == ("Place of seizure › Country", "→ GB (United Kingdom)")
     assert said[2]["faults"][0]["pointer"].startswith("/header/handling/release")
     text = await place.run("check", "drafts", member="PE", code=1)
     assert "3 files, 2 with faults." in text
@@ -190,9 +195,9 @@ async def test_a_watch_that_is_killed_loses_nothing(place: Place) -> None:
     def kept() -> set[str]:
         return {path.stem for path in box.glob("*.jws")}
 
-    watch = ("watch", "inbox", "--into", str(box), "--acknowledge", "received", "--lease-seconds", "2")
+    watch = ("watch", "inbox", "--into", str(box), "--acknowledge", "received", "--lease-seconds")
     async with (
-        process(*COMMAND, *watch, output=place.folder / "watch.log", env=place.of("CL")) as child,
+        process(*COMMAND, *watch, "10", output=place.folder / "watch.log", env=place.of("CL")) as child,
         asyncio.timeout(120),
     ):
         while len(kept()) < 25:  # in its second batch of twenty
@@ -202,7 +207,7 @@ async def test_a_watch_that_is_killed_loses_nothing(place: Place) -> None:
 
     async with asyncio.timeout(120):
         while kept() != names:  # what the dead one had leased comes back when its leases end
-            await place.run(*watch, "--once", member="CL")
+            await place.run(*watch, "60", "--once", member="CL")
     (inbox,) = (await place.json("queues", member="CL"))["queues"]
     assert inbox["depth"].keys() == {"settled"}
     for path in box.glob("*.jws"):

@@ -12,7 +12,7 @@ import pytest
 from broker import jws, keyfiles
 from broker.cli import main
 from broker.commands import failures, keys, options, watching
-from broker.commands.speak import clean, table
+from broker.commands.speak import answer, clean, table
 from broker.door import Problem
 from broker.members import KeyRequest, fingerprint
 
@@ -154,6 +154,16 @@ def test_what_comes_from_outside_cannot_move_the_cursor() -> None:
     """Control characters and bidirectional overrides are made visible."""
     assert clean("a\x1b[2Jb\u202ec\r\nd\x9b") == "a�[2Jb�c� d�"
     assert "\x1b" not in table([{"a": "\x1b]0;x\x07"}], ["a"])
+
+
+def test_nor_can_it_in_json_which_still_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON escapes what is below U+0020, and lets a C1 control (0x9B is ESC and a bracket) or an override stand."""
+    said = {"a": "\x1b[2J\x9b2J\u202e\x7f\n", "ñ": ["\u2066"]}
+    answer(said, "", True)
+    told = capsys.readouterr().out
+
+    assert json.loads(told) == said
+    assert not set(told) & set("\x1b\x9b\u202e\x7f\u2066")
 
 
 @pytest.mark.parametrize("address", ["CL", ":1", "../x:1", "cl:1", "CL:../../x", "CL:", "CL:a/b", "CL:a\n"])

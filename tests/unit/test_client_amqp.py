@@ -19,6 +19,7 @@ from tests.unit.test_cli_end_to_end import addressed_to_cl, place_in
 FILTER = '{"any": [{"heading": ["wildlife"]}]}'
 
 
+@pytest.mark.long
 async def test_a_consumer_survives_closed_connections_and_misses_nothing(tmp_path: Path, rabbit: Rabbit) -> None:
     """Half the messages are taken but not acknowledged when the connection is closed; all of them come, none is lost."""
     settings = {"TIDEWAITER_AMQP_URL": rabbit.amqp_url, "TIDEWAITER_RABBITMQ_MANAGEMENT_URL": rabbit.management_url}

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
@@ -39,7 +40,17 @@ class Hub:
         return httpx2.Response(200, json={"access_token": f"token-{len(self.assertions)}", "expires_in": 900})
 
 
-def client_of(hub: Hub) -> Client:
+class Octets(httpx2.AsyncByteStream):
+    """A body as it comes over the wire."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._octets
+
+
+def client_of(hub: Hub | Answer) -> Client:
     client = Client("http://127.0.0.1:1", "CL", KEY)
     client.door.transport = httpx2.MockTransport(hub)
     client.door.pause_seconds = (0.001, 0.002)
@@ -118,6 +129,32 @@ async def test_it_gives_up_in_the_end_and_says_that_nothing_is_known() -> None:
         with pytest.raises(Unreachable, match="ledger-away"):
             await client.queues()
     assert len(hub.calls) == client.door.attempts
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"content": b"[" * 100_000},
+        {"stream": Octets(b"\x1f\x8b no gzip"), "headers": {"content-encoding": "gzip"}},
+        {"content": b"<html>"},
+        {"content": b"[" * 100_000, "status_code": 404},
+    ],
+    ids=["deep", "no gzip", "no JSON", "a deep refusal"],
+)
+async def test_an_answer_that_is_none_is_said_to_be_none(answer: dict[str, Any]) -> None:
+    """Whatever stands where a hub should be: a refusal or Unreachable, and no other error."""
+    async with client_of(Hub(lambda request: httpx2.Response(**{"status_code": 200} | answer))) as client:
+        client.door.attempts = 1
+        with pytest.raises((Unreachable, Problem)):
+            await client.queues()
+
+
+@pytest.mark.parametrize("token", [[], {}, {"access_token": "t", "expires_in": None}, "t", {"expires_in": 900}])
+async def test_a_token_of_any_shape_is_a_token_or_none(token: object) -> None:
+    async with client_of(lambda request: httpx2.Response(200, json=token)) as client:
+        client.door.attempts = 1
+        with pytest.raises(Unreachable, match="gives no token as a hub does"):
+            await client.queues()
 
 
 async def test_a_refusal_is_not_repeated() -> None:

@@ -192,6 +192,28 @@ def test_a_quotation_goes_no_further_than_what_it_quotes(name: str) -> None:
             assert further <= set(asked["to"])
 
 
+def test_what_a_seizure_and_an_alert_may_say_is_shown_somewhere() -> None:
+    """Several seizures in one record, linked events, legs that are certain and not, every reason for a gap; and every
+    identifier that one watches for, what it endangers, and by when to reply."""
+    bodies: dict[str, list[dict[str, Any]]] = {}
+    for payload in EXAMPLES.values():
+        bodies.setdefault(payload["header"]["kind"], []).append(payload["body"])
+    seizures, alerts = bodies["seizure"], bodies["alert"]
+    legs = [leg["confirmed"] for body in seizures for leg in body.get("route", ())]
+
+    assert any(body.get("aggregate") and body["period"] for body in seizures)
+    assert any(body.get("linked_events") for body in seizures)
+    assert set(legs) == {True, False}
+    assert {gap["why"] for body in seizures for gap in body.get("not_given", ())} == set(
+        LANGUAGE.codelists["gap-reasons"].codes
+    )
+    watched: set[str] = set().union(*(body.get("transport", {}) for body in alerts))
+    assert watched >= {"containers", "vessels", "flights", "awbs", "plates", "documents", "consignees"}
+    asked = {action for body in alerts for action in body.get("requested_actions", ())}
+    assert asked >= {"observe", "inform", "control", "hold"}
+    assert all(any(name in body for body in alerts) for name in ("hazards", "reply_by", "valid", "route", "goods"))
+
+
 def test_what_names_somebody_goes_to_named_members_on_a_basis() -> None:
     """domain.md §2.7; and nothing of it is left in the projection."""
     nominal = 0
@@ -218,7 +240,9 @@ def names(nominal: dict[str, Any], body: dict[str, Any]) -> Iterator[str]:
     holders = [*nominal.get("persons", ()), *nominal.get("companies", ()), *body.get("contacts", ())]
     holders += [end_user[who] for who in ("company", "person") if who in end_user]
     for holder in holders:
-        yield from (holder[name] for name in ("name", "address", "registration", "lei") if name in holder)
+        yield from (holder[name] for name in ("name", "address", "registration") if name in holder)
+        yield from (holder[name]["value"] for name in ("lei", "eori", "passport") if name in holder)
+        yield from (phone["value"] for phone in holder.get("phones", ()))
 
 
 async def test_a_hub_accepts_them_in_the_order_of_their_names(sqlite_here: Region) -> None:

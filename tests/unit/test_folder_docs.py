@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import adapters.folder
-from adapters.folder import acknowledging, agent, disk, incoming, layout, outgoing, received, taking
+from adapters.folder import acknowledging, agent, disk, incoming, layout, outgoing, problems, received, taking
 from adapters.folder.status import COUNTED, Status
 from broker.clock import now
 from tests.unit.test_runbook import anchor
@@ -76,7 +76,8 @@ def test_the_page_has_the_numbers_of_the_code(page: Path) -> None:
     numbers = {
         taking.MAX_FILE_BYTES: "262,144", acknowledging.MAX_BYTES: "8,192", taking.MAX_LOOK: "1,000",
         taking.MAX_TAKE: "100;", outgoing.BATCH: "| 20 |", incoming.BATCH: "| 20 ", received.KEPT.days: "400 ",
-        2 * taking.PATIENCE: "(30 s", agent.GRACE_SECONDS: "10 se", disk.NEEDED_BYTES // 1_000_000: "16 MB",
+        2 * taking.PATIENCE: "(30 s", agent.GRACE_SECONDS: "10 se", problems.ANSWER_SECONDS // 60: "10 min",
+        disk.NEEDED_BYTES // 1_000_000: "16 MB",
     }  # fmt: skip
 
     for number, shown in numbers.items():

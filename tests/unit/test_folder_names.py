@@ -67,6 +67,7 @@ def test_an_id_that_looks_like_another_name_is_only_an_id(id: str) -> None:
         ("report.json", "report"), ("a.b.json", "a.b"), ("Año 1.JSON", "Año 1"), ("tab\tand\nline.json", "tab_and_line"),
         ("\x1b[31mred.json", "_[31mred"), ("x.receipt.jws", "x_receipt"), ("x.Problem.json", "x_Problem"),
         ("x.sent.json", "x_sent"), ("‮gpj.json", "_gpj"), (os.fsdecode(b"latin-\xe9.json"), "latin-"),
+        (os.fsdecode(b"\xe9.tw-1.json"), "_tw-1"), (os.fsdecode(b"\xe9..json"), "_"),
     ],
 )  # fmt: skip
 def test_a_teams_file_name_is_kept_as_far_as_it_is_harmless(name: str, stem: str) -> None:
@@ -80,6 +81,7 @@ def test_any_file_name_gives_a_name_that_fits_every_file_beside_it(octets: bytes
 
     assert 0 < len(stem.encode()) <= MAX_STEM_BYTES
     assert stem.isprintable()
+    assert not stem.startswith(".")
 
 
 def test_a_name_that_is_given_away_gets_the_moment_behind_it() -> None:

@@ -92,6 +92,19 @@ def test_a_species_changes_its_appendix_on_a_day() -> None:
     assert (pangolin["appendix"], pangolin["since"], pangolin["before"]) == (("I",), ("2017-01-02",), ("II",))
 
 
+def test_the_dangerous_goods_that_customs_meet_are_listed_under_their_numbers() -> None:
+    """domain.md §3, UN numbers, with the names they have there."""
+    names = {
+        "UN1203": "gasoline", "UN1090": "acetone", "UN1715": "acetic anhydride", "UN1490": "potassium permanganate",
+        "UN0222": "ammonium nitrate", "UN1942": "ammonium nitrate", "UN2814": "infectious",
+        "UN2977": "uranium hexafluoride",
+    }  # fmt: skip
+    for number, name in names.items():
+        code = LISTS["un-numbers"].codes[number]
+
+        assert name in " ".join((*code.titles.values(), *code.aliases)).casefold(), number
+
+
 def test_an_alias_does_not_pass_but_is_understood() -> None:
     """What is signed and routed is one spelling; the answer names it."""
     assert "cites" not in LISTS["headings"]

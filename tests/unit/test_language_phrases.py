@@ -16,6 +16,7 @@ from broker import errors
 from broker.language import rules
 from broker.language.schema import FORMAT_RULES
 from broker.phrases import languages, phrases, render
+from tests.unit.test_every_rule_has_a_sentence import calls_of_fault
 
 FOLDER = Path(broker.phrases.__file__).parent
 LANGUAGE = FOLDER.parent / "language"
@@ -64,7 +65,45 @@ def test_both_languages_say_the_same_things_with_the_same_gaps() -> None:
         assert sorted(re.findall(r"{\w+}", sentence)) == sorted(re.findall(r"{\w+}", es[key])), key
 
 
-@pytest.mark.parametrize("name", ["en.json", "es.json"])
+OF_A_MESSAGE = (
+    "accept.py", "check.py", "entitlement.py", "envelope.py", "jws.py", "quotations.py", "strictjson.py", "submit.py", "verify.py",
+)  # fmt: skip
+"""Beside the language itself, whatever can find something wrong with a message."""
+FALLS_BACK = {"identifier-form"}
+"""Of what is said of a message, the rules whose sentences are English in French and Portuguese: the form of an identifier,
+which the words of its standard tell. What is said to operators and programs falls back freely."""
+
+
+def said_of_a_message() -> set[str]:
+    """The language's rules, and each literal of those files; of a choice, both."""
+    choices = [rule for path, rule in calls_of_fault() if path in OF_A_MESSAGE]
+    named = [one for rule in choices for one in ((rule.body, rule.orelse) if isinstance(rule, ast.IfExp) else (rule,))]
+    return rules_in_use() | {str(one.value) for one in named if isinstance(one, ast.Constant)}
+
+
+@pytest.mark.parametrize("language", ["fr", "pt"])
+def test_french_and_portuguese_fall_back_where_it_is_listed(language: str) -> None:
+    """A whole sentence at a time, with the same gaps; every problem has its title."""
+    sentences = phrases()[language]
+
+    assert {rule for rule in said_of_a_message() if f"rule.{rule}" not in sentences} == FALLS_BACK
+    assert {code for code in codes_in_use() if f"title.{code}" not in sentences} == set()
+    for key, sentence in sentences.items():
+        assert sorted(re.findall(r"{\w+}", sentence)) == sorted(re.findall(r"{\w+}", phrases()["en"][key])), key
+
+
+def test_the_form_of_an_identifier_is_told_in_spanish() -> None:
+    """The rule has it in English; in another language the words of its standard stand there."""
+    said = {
+        tongue: render("rule.identifier-form", tongue, found="x", format="imo", form="7 digits")
+        for tongue in languages()
+    }
+
+    assert said["en"] == said["fr"] == said["pt"] == "“x” cannot be a imo: 7 digits are expected."
+    assert "7 cifras, dígito verificador" in said["es"]
+
+
+@pytest.mark.parametrize("name", ["en.json", "es.json", "fr.json", "pt.json"])
 def test_a_file_has_one_key_a_line_in_order(name: str) -> None:
     """Several people append to these files: order keeps their changes apart."""
     text = (FOLDER / name).read_text(encoding="utf-8")
@@ -79,7 +118,7 @@ def test_rendering_fills_gaps_and_falls_back() -> None:
     assert render("enum", "es-CL", found="x") == "“x” no es uno de: ."
     assert render("enum", "de", found="x", allowed=("a",)) == render("enum", "en", found="x", allowed=("a",))
     assert render("rule.nobody-wrote-this", "en") == "rule.nobody-wrote-this"
-    assert languages() == ("en", "es")
+    assert languages() == ("en", "es", "fr", "pt")
 
 
 def test_a_part_without_values_is_left_out() -> None:

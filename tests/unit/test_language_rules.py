@@ -60,7 +60,7 @@ BULLETIN: Payload = {
 }
 WILDLIFE: Payload = {
     "header": SEIZURE["header"] | {"event_at": "2016-12-31T12:00:00Z"},
-    "body": SEIZURE["body"] | {
+    "body": {name: value for name, value in SEIZURE["body"].items() if name != "period"} | {
         "heading": "wildlife",
         "goods": [{"side": "found", "species": "Manis javanica", "quantity": {"value": "10", "unit": "KGM"},
                    "wildlife": {"taxon": "Manis javanica", "appendix": "II"}}],
@@ -96,8 +96,31 @@ def quoted(**members: object) -> Change:
     return lambda payload: payload["body"]["quoted"][0].update(members)
 
 
+def long(heading: str, of_the_goods: str | None = None) -> Change:
+    """A long report of goods without any block."""
+
+    def change(payload: Payload) -> None:
+        line = {"side": "found", "description": "What was found"} | ({"heading": of_the_goods} if of_the_goods else {})
+        place = {"country": "CL", "type": "seaport"}
+        payload["body"] |= {"form": "long", "heading": heading, "procedure": "import", "place": place, "goods": [line]}
+        payload["body"].pop("not_given", None)
+
+    return change
+
+
 def both(*changes: Change) -> Change:
     return lambda payload: [change(payload) for change in changes]
+
+
+def days(*on: str | None) -> Change:
+    """A route of so many legs, on those days."""
+    legs = [{"country": "CN", "confirmed": True} | ({"on": day} if day else {}) for day in on]
+    return body(route=legs)
+
+
+def ends(*confirmed: bool) -> Change:
+    """A route of so many destinations."""
+    return body(route=[{"role": "destination", "country": "CL", "confirmed": one} for one in confirmed])
 
 
 def gap(field: str) -> Change:
@@ -125,6 +148,8 @@ SPOKEN: list[tuple[str, Payload, Change, str]] = [
      header(expires_at="2027-01-01T00:00:00Z", acknowledge_by="2027-01-01T00:00:01Z"), "/header/acknowledge_by"),
     ("deadline-passed", ALERT, body(reply_by="2026-11-20T12:00:00Z"), "/body/reply_by"),
     ("deadline-passed", ALERT, body(reply_by="2026-11-20T09:00:00-03:00"), "/body/reply_by"),
+    ("names-itself", SEIZURE, body(linked_events=["CL:2", "CL:1"]), "/body/linked_events/1"),
+    ("names-itself", BULLETIN, quoted(message="RILO-SA:1"), "/body/quoted/0/message"),
     ("nominal-to-all", SEIZURE, both(body(nominal=NAMED), handling(tlp="GREEN", release={"all": True})),
      "/body/nominal"),
     ("nominal-without-basis", SEIZURE, both(body(nominal=NAMED), header(legal_basis=None)), "/header/legal_basis"),
@@ -139,20 +164,42 @@ SPOKEN: list[tuple[str, Payload, Change, str]] = [
     ("locode-country", SEIZURE, body(place={"country": "CL", "locode": "PECLL"}), "/body/place/locode"),
     ("locode-country", SEIZURE, body(route=[{"country": "CL", "locode": "PECLL", "confirmed": True}]),
      "/body/route/0/locode"),
+    ("airport-country", SEIZURE, body(place={"country": "CL", "airport": "LIM"}), "/body/place/airport"),
+    ("airport-country", ALERT, body(route=[{"country": "CL", "airport": "LIM", "confirmed": True}]),
+     "/body/route/0/airport"),
+    ("airport-country", SEIZURE, body(route=[{"country": "US", "airport": "SJU", "confirmed": True}]),
+     "/body/route/0/airport"),
     ("subdivision-country", SEIZURE, body(place={"country": "CL", "subdivision": "PE-LIM"}), "/body/place/subdivision"),
     ("until-before-from", SEIZURE, body(period={"from": "2026-11-19", "until": "2026-11-18"}), "/body/period/until"),
     ("until-before-from", ALERT, body(valid={"from": "2026-12-02", "until": "2026-12-01"}), "/body/valid/until"),
+    ("event-outside-period", SEIZURE, header(event_at="2026-11-20T12:00:00Z"), "/body/period/until"),
+    ("event-outside-period", SEIZURE, header(event_at="2026-11-17T09:59:59Z"), "/body/period/until"),
     ("validity-over", ALERT, body(valid={"from": "2026-11-01", "until": "2026-11-19"}), "/body/valid/until"),
     ("part-exceeds-whole", SEIZURE, body(persons={"count": 2, "arrested": 3}), "/body/persons/arrested"),
     ("part-exceeds-whole", SEIZURE, body(persons={"count": 9.0, "arrested": 10.0}), "/body/persons/arrested"),
+    ("route-order", SEIZURE, days("2026-11-02", None, "2026-11-01"), "/body/route/2/on"),
+    ("route-order", SEIZURE, ends(True, False, True), "/body/route/2/role"),
     ("route-order", SEIZURE, lambda payload: payload["body"]["route"].reverse(), "/body/route/1/role"),
     ("mode-mismatch", SEIZURE, body(transport={"mode": "road", "vessel": {"imo": {"value": "1234567"}}}),
      "/body/transport/vessel/imo/value"),
     ("mode-mismatch", SEIZURE, body(transport={"mode": "sea", "awb": {"value": "020-81140743"}}),
      "/body/transport/awb/value"),
+    ("locode-function", SEIZURE, body(place={"country": "CL", "locode": "CLSCL", "type": "seaport"}), "/body/place/locode"),
+    ("locode-function", SEIZURE, body(place={"country": "CL", "locode": "CLSAI", "airport": "SCL"}), "/body/place/locode"),
+    *(("unknown-hs", SEIZURE, both(body(heading="counterfeits"), goods(heading="tobacco", hs=code)), "/body/goods/0/hs")
+      for code in ("999999", "293330", "77", "0000", "99", "2933.30", "852455", "382700")),
+    *(("hs-at-date", SEIZURE, both(body(heading="counterfeits"), goods(heading="tobacco", hs=code)), "/body/goods/0/hs")
+      for code in ("970500", "9705.00", "293991", "851712", "8803", "880330")),
+    *(("hs-at-date", WILDLIFE, both(header(event_at=f"{day}T12:00:00Z"), goods(hs=code)), "/body/goods/0/hs")
+      for code, day in (("030392", "2016-12-31"), ("030292", "2011-06-01"), ("440342", "2016-12-31"))),
     ("hs-unlike-heading", SEIZURE, goods(hs="930200"), "/body/goods/0/hs"),
     ("block-unlike-heading", SEIZURE, goods(drugs={"packages": 1}), "/body/goods/0/drugs"),
     ("block-unlike-heading", SEIZURE, goods(heading="alcohol"), "/body/goods/0/tobacco"),
+    ("block-missing", SEIZURE, long("strategic"), "/body/heading"),
+    ("block-missing", SEIZURE, long("radioactive", "alcohol"), "/body/heading"),
+    ("block-missing", SEIZURE, long("environment"), "/body/heading"),
+    ("block-missing", SEIZURE, both(long("wildlife"), goods(species="Manis javanica")), "/body/heading"),
+    ("block-missing", SEIZURE, long("other", "strategic"), "/body/goods/0/heading"),
     ("unit-unusual", SEIZURE, counted("ampoule"), "/body/goods/0/quantity/unit"),
     ("quantity-zero", SEIZURE, goods(quantity={"value": "0.00", "unit": "stick"}), "/body/goods/0/quantity/value"),
     ("appendix-at-date", WILDLIFE, header(event_at="2017-01-02T00:00:00Z"), "/body/goods/0/wildlife/appendix"),
@@ -162,7 +209,12 @@ SPOKEN: list[tuple[str, Payload, Change, str]] = [
 ]  # fmt: skip
 
 SILENT: list[tuple[str, Payload, Change]] = [
-    ("five minutes ahead", SEIZURE, header(event_at="2026-11-20T12:05:00Z")),
+    ("five minutes ahead", ALERT, header(event_at="2026-11-20T12:05:00Z")),
+    ("an event of that day somewhere", SEIZURE, header(event_at="2026-11-20T11:59:00Z")),
+    ("what a product covers is over", BULLETIN, body(period={"from": "2026-07-01", "until": "2026-09-30"})),
+    ("linked to another", SEIZURE, body(linked_events=["CL:2", "PE:1"])),
+    ("ends that are possible", SEIZURE, ends(False, True, False)),
+    ("days of a journey", SEIZURE, days("2026-11-01", "2026-11-01", None, "2026-11-18")),
     ("expires later", SEIZURE, header(expires_at="2027-01-01T00:00:00Z", acknowledge_by="2026-12-01T00:00:00Z")),
     ("acknowledge without expiry", SEIZURE, header(acknowledge_by="2026-12-01T00:00:00Z")),
     ("another's answer", SEIZURE, header(in_reply_to="PE:1", references=["CL:2", "PE:1"], supersedes="CL:0")),
@@ -183,10 +235,26 @@ SILENT: list[tuple[str, Payload, Change]] = [
     ("no mode", SEIZURE, body(transport={"awb": {"value": "020-81140743"}})),
     ("any chapter", SEIZURE, both(body(heading="counterfeits"), goods(heading="tobacco"))),
     ("a whole chapter", SEIZURE, goods(hs="24")),
+    ("a port that has a seaport", SEIZURE, body(place={"country": "CL", "locode": "CLSAI", "type": "seaport"})),
+    ("a warehouse anywhere", SEIZURE, body(place={"country": "CL", "locode": "CLSAI", "type": "warehouse"})),
+    ("functions that are not known", SEIZURE, body(place={"country": "CL", "locode": "CLVAP", "type": "airport"})),
+    ("a code that ended, where an edition came late", SEIZURE, both(
+        header(event_at="2020-11-19T12:00:00Z"), body(heading="counterfeits"), goods(heading="tobacco", hs="293991"),
+        lambda payload: payload["body"].pop("period"))),
+    ("an alert of today on an event of before", ALERT, both(
+        header(event_at="2019-11-19T12:00:00Z"), body(goods=[{"hs": "2404"}]))),
+    ("a code of the edition of that day", WILDLIFE, goods(hs="440320")),
+    ("a code of every edition", WILDLIFE, goods(hs="0507.10")),
+    ("a code that came with the edition of that day", SEIZURE, goods(hs="240411")),
     ("one line of the heading is enough", SEIZURE,
      lambda payload: payload["body"]["goods"].append({"side": "declared", "hs": "690721"})),
     ("an office is no country", SEIZURE, both(header(originator="RILO-SA"), body(place={"country": "PE"}))),
     ("international waters", SEIZURE, body(place={"country": "CL", "locode": "XZABC"})),
+    ("an airport of its country", SEIZURE, body(place={"country": "CL", "airport": "SCL"})),
+    ("an airport of two countries", SEIZURE, body(route=[{"country": "CH", "airport": "BSL", "confirmed": True}])),
+    ("an airport of a territory", SEIZURE, body(route=[{"country": "PR", "airport": "SJU", "confirmed": True}])),
+    ("an airport that is in no table", SEIZURE, body(place={"country": "CL", "airport": "ZZZ"})),
+    ("an airport alone", SEIZURE, body(route=[{"airport": "LIM", "confirmed": True}])),
     ("one day", SEIZURE, body(period={"from": "2026-11-19", "until": "2026-11-19"})),
     ("nobody arrested", SEIZURE, body(persons={"count": 0, "arrested": 0})),
     ("nobody counted", SEIZURE, body(persons={"arrested": 7})),
@@ -195,6 +263,12 @@ SILENT: list[tuple[str, Payload, Change]] = [
      lambda payload: payload["body"]["route"].insert(1, {"role": "origin", "country": "VN", "confirmed": False})),
     ("a leg whose part is not known", SEIZURE,
      lambda payload: payload["body"]["route"].append({"country": "AR", "confirmed": False})),
+    ("no block in a simplified report", SEIZURE, both(long("strategic"), body(form="simplified"), counted("C62"))),
+    ("a heading whose block nobody needs", SEIZURE, long("tobacco")),
+    ("a block in some line", SEIZURE, both(long("strategic"), lambda payload: payload["body"]["goods"].append(
+        {"side": "found", "description": "Valves", "strategic": {"catch_all": True}}))),
+    ("a block that is not known", SEIZURE, both(long("strategic"), gap("/goods/0/strategic"))),
+    ("what would be in the block is not known", SEIZURE, both(long("strategic"), gap("/goods/0/strategic/control"))),
     ("a unit of every heading", SEIZURE, counted("KGM")),
     ("a little is not nothing", SEIZURE, goods(quantity={"value": "0.000001", "unit": "KGM"})),
     ("the Appendix of that day", WILDLIFE, header()),
@@ -244,6 +318,15 @@ def test_a_rule_is_silent_where_nothing_is_wrong(name: str, payload: Payload, ch
     reading = LANGUAGE.read_body(made, now=NOW)
     assert reading.faults == ()
     assert [warning for warning in reading.warnings if warning.rule != "unknown-code"] == []
+
+
+def test_what_is_said_to_be_right_is_right_on_that_day() -> None:
+    """Who follows the answer is not answered anew."""
+    made = changed(both(header(event_at="2021-12-01T12:00:00Z"), goods(hs="293991"), lambda p: p["body"].pop("period")))
+    said = [one for one in LANGUAGE.read_body(made, now=NOW).warnings if one.rule == "hs-at-date"]
+    assert [one.allowed for one in said] == [("293971",)]
+    again = changed(goods(hs="293971"), made)
+    assert "hs-at-date" not in {one.rule for one in LANGUAGE.read_body(again, now=NOW).warnings}
 
 
 # --- what a kind needs of the header -----------------------------------------------------------------------------
@@ -342,3 +425,27 @@ def test_a_rule_reads_what_a_newcomer_s_schema_lets_through(role: str, other: st
 
     for rule in rules.RULES:
         list(rule.check(report))
+
+
+@pytest.mark.parametrize(
+    ("rule", "pointer", "change"),
+    [
+        ("unknown-code", "/body/heading", lambda p: p["body"].update(heading="tobaco")),
+        ("unknown-country", "/body/place/country", lambda p: p["body"]["place"].update(country="UK")),
+        ("unknown-country", "/body/place/locode", lambda p: p["body"]["place"].update(locode="QQVAP")),
+        ("unknown-subdivision", "/body/place/subdivision", lambda p: p["body"]["place"].update(subdivision="PE-ZZ9")),
+        ("unknown-code", "/body/goods/0/quantity/unit", lambda p: p["body"]["goods"][0]["quantity"].update(unit="stk")),
+        ("unknown-code", "/body/transport/mode", lambda p: p["body"]["transport"].update(mode="ship")),
+        ("check-digit", "/body/transport/vessel/imo/value",
+         lambda p: p["body"]["transport"].update(mode="road", vessel={"imo": {"value": "1234568"}})),
+        ("unknown-code", "/body/goods/0/heading",
+         lambda p: p["body"]["goods"].insert(0, {"side": "found", "heading": "tobaco", "hs": "240220", "tobacco": {"sticks": 9},
+                                               "quantity": {"value": "9", "unit": "stick"}})),
+    ],
+)  # fmt: skip
+def test_one_cause_gets_one_answer(rule: str, pointer: str, change: Change) -> None:
+    """A value that has a fault of its own is not compared with its neighbours, too, nor is what it would route by."""
+    reading = LANGUAGE.read_body(changed(change), now=NOW)
+
+    assert [(fault.rule, fault.pointer) for fault in reading.faults] == [(rule, pointer)]
+    assert reading.warnings == ()

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
 import pytest
 
-from broker import clock, reference, titles
-from broker.language import load_language
+from broker import reference, schemafiles
 from broker.language.rules import RULES, SHAPE
 from broker.phrases import phrases
 from broker.words.reference import SAY
+from tests.kind_folder import the_reference_is_whole
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 PAGES = reference.pages()
@@ -29,38 +27,8 @@ def test_the_reference_is_what_would_be_written_now() -> None:
     assert [name for name, text in PAGES.items() if there[name] != text] == []
 
 
-@pytest.mark.parametrize("name", sorted(PAGES))
-def test_every_link_leads_somewhere(name: str) -> None:
-    """To a page, and to an anchor that is on it."""
-    for target in re.findall(r"\]\(([^)]+)\)", PAGES[name]):
-        path, _, anchor = target.partition("#")
-        to = (FOLDER / name).parent / path
-        text = PAGES.get(to.resolve().relative_to(FOLDER).as_posix()) if FOLDER in to.resolve().parents else None
-        assert text is not None or to.is_file(), target
-        assert not anchor or (text is not None and (f'<a id="{anchor}">' in text or f"\n## {anchor}\n" in text)), target
-
-
-@pytest.mark.parametrize("name", sorted(PAGES))
-def test_every_row_of_a_table_has_all_its_cells(name: str) -> None:
-    """A bar inside a cell is escaped."""
-    heads = 0
-    for line in PAGES[name].splitlines():
-        if not line.startswith("|"):
-            heads = 0
-            continue
-        cells = len(re.findall(r"(?<!\\)\|", line))
-        heads = heads or cells
-        assert cells == heads, line
-
-
-def test_every_example_of_a_page_is_valid() -> None:
-    """The whole messages, as they stand on the page."""
-    language = load_language()
-    for name, text in PAGES.items():
-        for block in re.findall(r"```json\n(.*?)\n```", text, re.DOTALL):
-            payload = json.loads(block)
-            assert language.check_header(payload) == (), name
-            assert payload["body"] == {} or language.read_body(payload, now=clock.now()).faults == (), name
+def test_its_links_rows_fields_and_examples_are_whole() -> None:
+    the_reference_is_whole(schemafiles.folder(), FOLDER)
 
 
 @pytest.mark.parametrize("folder", ["", "es/"])
@@ -73,20 +41,7 @@ def test_every_rule_is_on_its_page_with_its_sentence(folder: str) -> None:
         assert f"rule.{code}" in phrases()[language], code
 
 
-def test_every_field_of_a_kind_is_on_its_page() -> None:
-    for kind, version in titles.kinds():
-        for name in titles.schema(kind, version)["properties"]:
-            for folder in ("", "es/"):
-                assert re.search(rf"^\| (\*\*)?`{name}`(\*\*)? \| ", PAGES[f"{folder}{kind}.md"], re.MULTILINE), (
-                    kind,
-                    name,
-                )
-
-
-def test_nothing_is_said_in_one_language_alone() -> None:
-    assert {name.removeprefix("es/") for name in PAGES if name.startswith("es/")} == {
-        name for name in PAGES if "/" not in name
-    }
+def test_both_languages_have_the_same_gaps() -> None:
     assert all(said.en.count("{") == said.es.count("{") for said in SAY.values())
 
 

@@ -35,6 +35,7 @@ def test_every_table_is_read_and_every_sequence_used() -> None:
     assert sorted(one.split()[4] for one in used) == sorted(rights.SEQUENCES)
 
 
+@pytest.mark.long
 async def test_each_right_that_is_missing_is_named(tmp_path: Path) -> None:
     """Taken one by one from the role as it is set up; with all of them nothing is missed."""
     async with private_postgres() as cluster:

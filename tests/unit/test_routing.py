@@ -89,7 +89,7 @@ def by_hand(
     return [Match(number, clause) for number, clause in found if clause is not None]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data(), subscriptions, st.sets(st.sampled_from(MEMBERS)))
 def test_the_index_finds_what_the_text_says(
     data: st.DataObject, wanted: list[tuple[str, model.Filter]], entitled: set[str]
@@ -104,6 +104,7 @@ def test_the_index_finds_what_the_text_says(
     )
 
 
+@pytest.mark.long
 def test_twenty_thousand_subscriptions() -> None:
     """As many subscriptions as ten regions have: the same answers as by hand."""
     rng = Random(20_000)

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from broker import describe, examples, explain, phrases, titles
+from broker import examples, explain, phrases, schemafiles, titles
 from broker.cli import main
-from broker.commands import checking
+from broker.commands import checking, options
 from broker.errors import Fault
 from broker.language import Language, load_language
+from broker.words import Said
+from tests import kind_folder
 
 LANGUAGE = load_language()
 SEIZURE = examples.payloads()["05-jm-firearms-in-barrels"]
@@ -66,20 +68,10 @@ def test_every_kind_is_listed_as_the_hub_lists_it(capsys: pytest.CaptureFixture[
     assert "Informe de incautación" in run(capsys, "schema", "list", "--language", "es")
 
 
-@pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("kind", sorted({kind for kind, _ in LANGUAGE.kinds}))
-def test_every_field_of_a_kind_is_told(kind: str, language: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its own, and those of every part it has; each with its title."""
-    said = run(capsys, "schema", "show", kind, "--language", language)
-    lines = {line[2:].split("  ")[0].strip() for line in said.splitlines()}
-    schema = LANGUAGE.kinds[max(one for one in LANGUAGE.kinds if one[0] == kind)].schema
-
-    for held in (schema, *(describe.members_of(schema, part) for part in describe.parts(schema, schema))):
-        for field in describe.fields(schema, held):
-            assert field.path in lines
-            title = titles.title(field.schema, language)
-            assert title is not None
-            assert title.split()[0] in said
+def test_every_field_of_a_kind_is_told(kind: str) -> None:
+    """Its own, and those of every part it has; each with its title, in both languages; and an example."""
+    kind_folder.the_schema_commands_tell_of(kind, schemafiles.folder())
 
 
 def test_a_part_is_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,6 +230,18 @@ def test_without_a_hub_a_message_is_read_here(tmp_path: Path, capsys: pytest.Cap
     assert "The hub does (--url)" in text
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"header": {"kind": "alert", "version": "9" * 5000}},
+        {"header": {"references": [], "handling": {"9" * 5000: 1}}, "body": {}},
+    ],
+)
+def test_a_number_without_end_is_a_fault_like_any_other(payload: dict[str, Any]) -> None:
+    """One file of a folder must not keep the others from being looked at."""
+    assert explained(payload)
+
+
 def test_folders_are_checked_file_by_file_and_one_fault_is_enough(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,18 +287,112 @@ def test_without_a_hub_and_without_the_extra_it_is_said_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = written(tmp_path / "m", a=SEIZURE)
-    checking._language.cache_clear()
     monkeypatch.setattr(checking, "find_spec", lambda name: None)
 
     assert main(["check", str(folder)]) == 2
     assert "install tidewaiter[hub]" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", list(examples.payloads()))
-@pytest.mark.parametrize("language", ["en", "es"])
-def test_every_example_is_checked_and_told(name: str, language: str) -> None:
-    finding = checking.examined(name, examples.text(name).encode(), LANGUAGE, language)
-    told = "\n".join(checking._lines(finding, language, painted=False))
+def test_check_speaks_the_language_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `schema` and `show` do; with the rule at the end of what is said, to look it up."""
+    folder = written(tmp_path / "m", a=changed("body", "form", to="short"))
+    one = str(folder / "a.json")
 
-    assert finding.faults == []
-    assert told.splitlines()[0].startswith(f"── {name} · ")
+    spanish = run(capsys, "check", one, "--language", "es", code=1)
+    assert "ERROR  Formulario  (/body/form)" in spanish
+    assert "“short” no es uno de: long, simplified. [enum]" in spanish
+    assert "1 error, 1 aviso: sería rechazado." in spanish
+    assert "[enum]" in run(capsys, "check", one, code=1)
+    assert json.loads(run(capsys, "check", one, "--language", "pt", "--json", code=1))["faults"][0]["rule"] == "enum"
+
+
+def test_a_line_is_in_one_language_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where French or Portuguese lacks a word of a line, the whole line is English; the next one need not be."""
+    payload = changed("body", "transport", "containers", 0, "value", to="CSQU3054")
+    folder = written(tmp_path / "m", a=payload, b=changed("body", to=None))
+
+    lines = run(capsys, "check", str(folder / "a.json"), "--language", "fr", code=1).splitlines()
+    assert "FAULT  Transport › Containers 1 › Container number  (/body/transport/containers/0/value)" in lines
+    assert any(line.startswith("    must be: container (owner code") for line in lines)
+    assert "1 erreur, 1 avis : il serait refusé." in lines
+    lines = run(capsys, "check", str(folder / "b.json"), "--language", "fr", code=1).splitlines()
+    assert lines[1:3] == ["ERREUR  Corps  (/body)", "    Ce membre manque, et il est obligatoire. [required]"]
+
+
+@pytest.mark.parametrize(
+    ("language", "form", "goods"),
+    [
+        ("pt", "must be: one of long, simplified", "must be: a list of 1 to 64; each an object: Goods found or declared"),
+        ("es", "debe ser: uno de long (completo), simplified (simplificado)",
+         "debe ser: una lista de 1 a 64; cada uno, un objeto: Mercancía hallada o declarada"),
+    ],
+)  # fmt: skip
+def test_what_a_field_must_be_is_in_one_language_too(language: str, form: str, goods: str) -> None:
+    """With the title of a part, not its name."""
+    payload = changed("body", "form", to=None)
+    payload["body"]["goods"] = 7
+    said = {one["pointer"]: one.get("remedy") for one in explained(payload, language)}
+
+    assert (said["/body/form"], said["/body/goods"]) == (form, goods)
+
+
+@pytest.mark.parametrize("say", [checking.SAY, {name: said for name, said in explain.SAY.items() if name != "must"}])
+def test_what_check_says_of_itself_is_there_in_four_languages(say: dict[str, Said]) -> None:
+    for name, said in say.items():
+        assert all(said), name
+        assert len({one.count("{") for one in said}) == 1, name
+
+
+def test_a_part_of_the_message_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written(tmp_path / "m", a=changed("body", to=None))
+
+    assert "FAULT  Body  (/body)\n    This member is required. [required]" in run(capsys, "check", str(folder), code=1)
+
+
+@pytest.mark.parametrize(
+    "text", ["Dear colleague, attached is the report.", "kind: seizure", "“header”: {}", "xml <a/>"]
+)
+def test_what_is_no_json_is_not_taken_for_a_signed_message(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A JWS begins with `ey`; whoever wrote a text is told that it is no JSON."""
+    folder = written(tmp_path / "m", a=text, b="eyJhbGciOiJFZERTQSJ9.x")
+    said = json.loads(run(capsys, "check", str(folder), "--json", code=1))["files"]
+
+    assert [[fault["rule"] for fault in one["faults"]] for one in said] == [["json"], ["compact-form"]]
+
+
+def test_nor_is_a_hub_asked_about_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take it for a JWS, and say what is wrong with it as such."""
+
+    class Nobody:
+        async def __aenter__(self) -> Nobody:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(options, "client_of", lambda *_: Nobody())
+    folder = written(tmp_path / "m", a="Dear colleague, attached is the report.")
+    said = json.loads(run(capsys, "check", str(folder / "a.json"), "--url", "https://hub.example", "--json", code=1))
+
+    assert [fault["rule"] for fault in said["faults"]] == ["json"]
+
+
+def test_an_example_with_a_heading_that_there_is_none_of_is_answered_with_those_that_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["schema", "example", "alert", "--heading", "nope"]) == 1
+    said = capsys.readouterr().err
+    assert "no example of alert with the heading nope. There are with: counterfeits, cultural, drugs" in said
+    assert "bulletin" not in said
+
+    assert main(["schema", "example", "nope", "--heading", "drugs"]) == 1
+    assert "There is no example of nope. There are of: alert, bulletin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(examples.payloads()))
+@pytest.mark.parametrize("language", ["en", pytest.param("es", marks=pytest.mark.long)])
+def test_every_example_is_checked_and_told(name: str, language: str) -> None:
+    kind_folder.the_example_is_checked(name, language, schemafiles.folder())

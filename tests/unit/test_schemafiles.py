@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -11,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from broker import schemafiles
+from broker import app, schemafiles
+from broker.cli import main
+from broker.config import read_config
+from broker.doctor import machine, refused
 from broker.errors import SetupRefused
 from broker.language.schema import compile_schema
 from tests.generate import kinds, message
@@ -156,10 +160,95 @@ def test_the_folder_is_the_installed_one_where_there_is_one(tmp_path: Path, monk
     package = tmp_path / "broker"
     package.mkdir()
     monkeypatch.setattr(schemafiles, "__file__", str(package / "schemafiles.py"))
-    assert schemafiles.folder() == tmp_path / "schemas"
+    packaged = schemafiles.packaged.__wrapped__
+    assert packaged() == tmp_path / "schemas"
 
     (package / "_schemas").mkdir()
-    assert schemafiles.folder() == package / "_schemas"
+    assert packaged() == package / "_schemas"
+
+
+# --- the setting -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_setting_names_another_folder_as_a_whole(by_file: bool, tmp_path: Path) -> None:
+    """To the hub's configuration and to whatever else reads schemas; as a value, or in a file."""
+    own = tmp_path / "own"
+    (own / "messages").mkdir(parents=True)
+    (tmp_path / "named").write_text(f"{own}\n")
+    name = "TIDEWAITER_SCHEMAS"
+    environment = {f"{name}_FILE": str(tmp_path / "named")} if by_file else {name: str(own)}
+
+    assert schemafiles.folder(environment) == own
+    assert read_config(environment).schemas == own
+    assert read_config({}).schemas == schemafiles.folder({}) == schemafiles.packaged()
+
+
+@pytest.mark.parametrize("setting", ["TIDEWAITER_SCHEMAS", "TIDEWAITER_SCHEMAS_FILE"])
+def test_a_folder_without_schemas_is_refused_in_a_sentence(setting: str, tmp_path: Path) -> None:
+    """Together with whatever else is wrong with the settings."""
+    environment = {setting: str(tmp_path / "gone"), "TIDEWAITER_LOG": "loud"}
+    with pytest.raises(SetupRefused) as refused:
+        read_config(environment)
+
+    assert [fault.pointer for fault in refused.value.faults] == ["/log", "/schemas"]
+    with pytest.raises(SetupRefused):
+        schemafiles.folder(environment)
+
+
+def test_every_command_reads_the_folder_of_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`schema` and `check --offline` know the list that an administration put in; and say when the folder is gone."""
+    own = tmp_path / "own"
+    shutil.copytree(FOLDER, own)
+    reasons = own / "codelists" / "alert-reasons.csv"
+    code = reasons.read_text("utf-8").splitlines()[-1].partition(",")[0]
+    reasons.write_text(reasons.read_text("utf-8").replace(f"\n{code},", "\nour-own-reason,"), "utf-8")
+    payload = schemafiles.read_json(own / "examples" / "12-mx-alert-precursors.json")
+    payload["body"]["reason"] = "our-own-reason"
+    (tmp_path / "message.json").write_text(json.dumps(payload), "utf-8")
+    asked = (["check", "--offline", str(tmp_path / "message.json")], ["schema", "codes", "alert-reasons", "--json"])
+
+    assert main(asked[0]) == 1
+    assert main(asked[1]) == 0
+    assert '"our-own-reason"' not in capsys.readouterr().out
+    monkeypatch.setenv("TIDEWAITER_SCHEMAS", str(own))
+    assert main(asked[0]) == 0
+    assert main(asked[1]) == 0
+    assert '"our-own-reason"' in capsys.readouterr().out
+    monkeypatch.setenv("TIDEWAITER_SCHEMAS", str(tmp_path / "gone"))
+    for one in asked:
+        assert main(one) == 2
+        assert "is no folder of schemas" in capsys.readouterr().err
+
+
+async def test_a_hub_does_not_start_on_a_broken_folder(tmp_path: Path) -> None:
+    """It says which file is wrong, before it opens its ledger; whole, it speaks what the folder says."""
+    own = tmp_path / "own"
+    shutil.copytree(FOLDER, own)
+    config = read_config({"TIDEWAITER_HOME": str(tmp_path / "hub"), "TIDEWAITER_SCHEMAS": str(own)})
+    await app.init(config)
+    (own / "messages/gadget").mkdir()
+    gadget = own / "messages/gadget/1.0.json"
+    gadget.write_text('{"properties": {"size": {"type": "string", "x-rote": "hs"}}}', "utf-8")
+    with pytest.raises(SetupRefused, match=r"gadget/1\.0: x-rote is no annotation that we know here"):
+        await app.open_hub(config)
+    assert machine_said(own) == "fail"
+
+    gadget.write_text('{"properties": {"size": {"type": "string", "maxLength": 9}}}', "utf-8")
+    hub = await app.open_hub(config)
+    await hub.ledger.close()
+    assert ("gadget", "1.0") in hub.language.kinds
+    assert machine_said(own) == "ok"
+
+
+def machine_said(own: Path) -> str:
+    """What `doctor` finds."""
+    try:
+        return machine.schemas(own).outcome
+    except SetupRefused as error:
+        return refused("schemas", error, "en").outcome
 
 
 def test_everything_in_the_folder_is_found_and_nothing_else(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from referencing import Registry, Resource
 from stdnum import imo, iso6346
 
-from tests import model, season
+from tests import model, season, season_bodies
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 SIZE = 3000
@@ -213,9 +213,9 @@ def test_identifiers_have_right_check_digits() -> None:
     """Containers, ships, air waybills and parcels carry right check digits."""
     rng = Random(3)
     for _ in range(200):
-        assert iso6346.is_valid(season.container(rng))
-        assert imo.is_valid(season.imo(rng))
-        waybill = season.air_waybill(rng)
+        assert iso6346.is_valid(season_bodies.container(rng))
+        assert imo.is_valid(season_bodies.imo(rng))
+        waybill = season_bodies.air_waybill(rng)
         assert int(waybill[4:11]) % 7 == int(waybill[11])
 
 
@@ -226,4 +226,4 @@ def test_parcel_check_digit() -> None:
         def randrange(self, *_: Any) -> int:
             return 47312482
 
-    assert season.parcel(Fixed()) == "RR473124829CL"
+    assert season_bodies.parcel(Fixed()) == "RR473124829CL"

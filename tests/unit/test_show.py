@@ -8,15 +8,15 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from broker import examples, jws, keyfiles, show, titles, words
+from broker import examples, jws, keyfiles, schemafiles, show, titles
 from broker.show import html
 from broker.show.style import STYLE
+from tests.kind_folder import Read, flowing, the_example_is_shown_whole
 
 NAMES = list(examples.payloads())
 FIREARMS, REEFER = "05-jm-firearms-in-barrels", "13-rilo-sa-alert-reefer-units"
@@ -52,84 +52,14 @@ def example(name: str) -> dict[str, Any]:
     return payload
 
 
-def leaves(value: object) -> list[str]:
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in leaves(item)]
-    if isinstance(value, list):
-        return [leaf for item in value for leaf in leaves(item)]
-    return [] if isinstance(value, bool) else [str(value)]
-
-
-def flowing(text: str) -> str:
-    return "".join(text.split())
-
-
-class Read(HTMLParser):
-    """What a browser would make of a page: its tags with their attributes, and its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.style = ""
-        self._in_style = False
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._in_style = tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_style = False
-
-    def handle_data(self, data: str) -> None:
-        if self._in_style:
-            self.style += data
-        else:
-            self.text.append(data)
-
-    @property
-    def said(self) -> str:
-        return flowing("".join(self.text))
-
-
-def unsaid(payload: dict[str, Any], page: str, language: str) -> list[str]:
-    """Leaves of the body that stand on the page neither as they are nor as the word for them."""
-    return [
-        leaf
-        for leaf in leaves(payload["body"])
-        if flowing(leaf) not in page
-        and not (leaf in words.VALUES and flowing(words.VALUES[leaf].in_(language)) in page)
-    ]
-
-
 # ── both ──
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_a_page_of_text_has_its_marking_on_top_and_bottom_and_leaves_nothing_out(name: str, language: str) -> None:
-    """Every leaf of the body is on the page."""
-    payload = example(name)
-    lines = show.page(payload, language).splitlines()
-
-    assert lines[0] == lines[-1]
-    assert f"TLP:{payload['header']['handling']['tlp']}" in lines[0]
-    assert unsaid(payload, flowing("\n".join(lines)), language) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("language", ["en", "es"])
-def test_a_page_of_html_has_its_marking_on_top_and_bottom_and_leaves_nothing_out(name: str, language: str) -> None:
-    """In the reader's language, with the marking in the title of the window, too."""
-    payload = example(name)
-    page = Read(show.document(payload, language))
-    marking = f"TLP:{payload['header']['handling']['tlp']}"
-
-    assert page.said.count(marking) >= 3
-    assert ("html", {"lang": language}) in page.tags
-    assert unsaid(payload, page.said, language) == []
+def test_a_page_has_its_marking_on_top_and_bottom_and_leaves_nothing_out(name: str, language: str) -> None:
+    """As text and as HTML: every leaf of the body is on the page; of HTML the window's title has the marking, too."""
+    the_example_is_shown_whole(name, language, schemafiles.folder())
 
 
 @pytest.mark.parametrize("shown", [show.page, show.document])
@@ -154,8 +84,16 @@ def test_a_kind_that_is_not_known_here_is_shown_by_its_members(shown: Any) -> No
 
 
 @pytest.mark.parametrize(
-    "payload", [{}, {"header": [], "body": "x"}, {"header": {"handling": 7, "grading": {"scheme": []}}}]
-)
+    "payload",
+    [
+        {}, {"header": [], "body": "x"}, {"header": {"handling": 7, "grading": {"scheme": []}}},
+        {"header": {"kind": "alert", "version": "9" * 5000}},
+        {"header": {"handling": {"release": {"to": 7, "groups": 7, "except": 7}}}},
+        {"header": {"handling": {"release": {"to": [{"member": "PE", "duties": 7}]}}}},
+        {"header": {"kind": "seizure", "version": "1.0"},
+         "body": {"route": ["PE", {"role": "via", "x": [1]}, {"role": "via"}], "transport": {"vin": {"as": [], "x": 1}}}},
+    ],
+)  # fmt: skip
 def test_what_is_no_message_does_no_harm(payload: dict[str, Any]) -> None:
     """A file may hold anything; the schema was not asked."""
     assert "TLP:?" in show.page(payload)
@@ -200,6 +138,29 @@ def test_a_route_says_which_of_its_legs_are_certain() -> None:
     assert page.count('<li class="unconfirmed">') == 1
     assert page.count('<li class="confirmed">') == len(payload["body"]["route"]) - 1
     assert "? sin confirmar" in page
+
+
+@pytest.mark.parametrize("shown", [show.page, show.document])
+def test_a_leg_that_names_an_airport_alone_shows_it(shown: Any) -> None:
+    payload = example(FIREARMS)
+    payload["body"]["route"] = [{"role": "via", "airport": "PTY", "confirmed": False}]
+
+    assert "via [via]  PTY" in shown(payload, "en") or "via  PTY" in shown(payload, "en")
+
+
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [("en", "Jamaica"), ("es", "Jamaica"), ("fr", "Jamaïque"), ("pt", "Jamaica"), ("de", "Jamaica")],
+)
+def test_a_country_has_its_name_in_the_reader_s_language(language: str, name: str) -> None:
+    """With its code, as other codes have theirs; one that ISO 3166-1 does not know stands alone."""
+    payload = example(FIREARMS)
+    payload["body"]["place"] = {"country": "JM"}
+    assert f"{name} [JM]" in show.page(payload, language)
+    assert '<bdi dir="auto">Jamaica</bdi> <code class="code">JM</code>' in show.document(payload, "es")
+
+    payload["body"]["place"] = {"country": "XK"}
+    assert "XK" in show.page(payload, language)
 
 
 def test_an_identifier_that_is_believed_false_says_so() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+import tomllib
+import zoneinfo
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -68,6 +72,18 @@ def test_a_date_is_written_as_it_is_read(moment: datetime, form: dates.Format) -
 
     assert again is not None
     assert dates.parse(again, FORMS, BOGOTA) == said
+
+
+def test_zones_are_known_on_a_machine_that_has_none() -> None:
+    """The extra `load` brings them: a container without /usr/share/zoneinfo reads the same mappings."""
+    wanted = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert any(one.startswith("tzdata") for one in wanted["optional-dependencies"]["load"])
+    before = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath(())
+    try:
+        assert zoneinfo.ZoneInfo.no_cache("America/Santiago").utcoffset(datetime(2026, 1, 1)) == timedelta(hours=-3)
+    finally:
+        zoneinfo.reset_tzpath(before)
 
 
 def test_a_fixed_offset_is_a_zone_too() -> None:
@@ -142,10 +158,22 @@ def test_taking_apart_never_gives_cells_that_make_another_text(first: str, secon
     assert found is None or template.fill(found.__getitem__) == made
 
 
-@pytest.mark.parametrize("text", ["", "nothing", "{a}{a}", "[x]{a}", "{a", "{a}]", "[{a}", "[[{a}]]"])
+@pytest.mark.parametrize(
+    "text", ["", "nothing", "{a}{a}", "[x]{a}", "{a", "{a}]", "[{a}", "[[{a}]]", "[{a}][{b}][{c}][{d}][{e}][{f}][{g}]"]
+)
 def test_a_text_that_cannot_be_meant_so_is_refused(text: str) -> None:
     with pytest.raises(TemplateRefused):
         read_template(text)
+
+
+def test_a_text_of_somebody_elses_is_taken_apart_in_no_time() -> None:
+    """4,000 characters that nearly fit, in as many ways as there are: they are gone over once, not each way."""
+    template = read_template("{a}, {b}, {c}[, {d}] ({e})")
+    began = time.monotonic()
+
+    assert template.take_apart(", " * 2_000) is None
+    assert template.take_apart(", " * 2_000 + "(x)") is not None
+    assert time.monotonic() - began < 30  # against what never ends
 
 
 def test_a_cell_is_split_at_any_of_the_separators() -> None:

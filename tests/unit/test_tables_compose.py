@@ -249,3 +249,29 @@ def test_a_fault_is_told_at_the_column_that_feeds_its_place(national: TableMappi
         "/header/handling/release/all: D. The mapping itself sets it.",
     )
     assert columns("", "conflict") == ((), "D.")
+
+
+def test_what_a_row_withholds_stays_its_own(tmp_path: Path) -> None:
+    """A constant `not_given` of the mapping is there for every row, and none adds to that of the next."""
+    mapping = mapping_of(tmp_path, """
+  - put:
+      /body/not_given: {constant: [{field: /route, why: not-asked}]}
+      /body/transport/mode: {column: Mode, values: {Sea: sea}, unknown: withheld}
+""")  # fmt: skip
+    wanted = [{"field": "/route", "why": "not-asked"}, {"field": "/transport/mode", "why": "withheld"}]
+
+    assert [body(mapping, mode="x")["not_given"] for _ in range(3)] == [wanted] * 3
+    assert body(mapping, mode="Sea")["not_given"] == wanted[:1]
+
+
+def test_no_number_is_too_long_to_be_converted(national: TableMapping) -> None:
+    """Thirty digits times twenty: the hub says that it is too large; the rows after it are read."""
+    found = composed(national, unidades="9" * 30)
+
+    assert [wrong for wrong in found.wrong if wrong.columns == ("unidades",)] == []
+    assert found.payload["body"]["goods"][0]["second_quantity"]["value"] == "1" + "9" * 29 + "80"
+
+
+def test_a_digest_is_that_of_the_cell_in_an_error_sheet(national: TableMapping) -> None:
+    """Which cannot hold control characters: a row that comes back in one must keep its id."""
+    assert digest(national, Row(2, {"nota": "a\x00b\x1b"})) == digest(national, Row(2, {"nota": "a b "}))

@@ -13,7 +13,7 @@ import pytest
 
 from adapters.tables.journal import Journal, Told, open_journal
 from adapters.tables.load import Request, Summary, load
-from adapters.tables.posting import Answer, DryRun, Work
+from adapters.tables.posting import Answer, DryRun, Work, write_receipts
 from adapters.tables.read_mapping import read_mapping
 from broker.clock import now
 from broker.errors import SetupRefused
@@ -188,6 +188,68 @@ async def test_a_journal_of_a_table_that_was_not_read_to_its_end_numbers_no_corr
         await ids_of(summary.errors)
 
 
+async def test_a_journal_that_has_seen_another_table_numbers_no_corrections(tmp_path: Path) -> None:
+    """The rows that it counts equal ones among would be those of the other."""
+    first = tables.write_csv(tmp_path / "a.csv", [changed(GOOD, país="Varios")])
+    second = tables.write_csv(tmp_path / "b.csv", [changed(GOOD, país="Varios")])
+    _, summary = await ids_of(first, journal=tmp_path / "j")
+    await ids_of(second, journal=tmp_path / "j")
+    assert summary.errors is not None
+    with pytest.raises(SetupRefused, match=r"is that of b\.csv now: load .*a\.csv itself first"):
+        await ids_of(summary.errors, journal=tmp_path / "j")
+
+
+async def test_a_named_error_sheet_is_not_written_over_either(tmp_path: Path) -> None:
+    """And that is said before anything is posted."""
+    path, sheet = tables.write_csv(tmp_path / "t.csv", [changed(GOOD, país="Varios")]), tmp_path / "e.xlsx"
+    assert [(await ids_of(path, errors=sheet))[1].errors for _ in range(2)] == [sheet, sheet]
+    correct(sheet, 2, "País", "Chile")
+    by, summary = Accepting(), Summary()
+    with pytest.raises(SetupRefused, match="would be written over"):
+        await load(Request(read_mapping(tmp_path / "nacional.yaml"), path, "CL", errors=sheet), by, summary)
+    assert (by.ids, summary.rows) == ([], 0)
+
+
+async def test_what_could_not_be_read_and_is_still_blank_is_still_refused(tmp_path: Path) -> None:
+    """The error sheet of a row that nobody could read has nothing on its right: it is not taken for a row that is done."""
+    path = tables.write_csv(tmp_path / "t.csv", [changed(GOOD)])
+    with path.open("a") as file:
+        file.write('"x"y;z\n')
+    _, summary = await ids_of(path)
+    assert (summary.accepted, dict(summary.rules)) == (1, {"unreadable": 1})
+    assert summary.errors is not None
+    _, again = await ids_of(summary.errors)
+    assert (again.rows, dict(again.rules)) == (1, {"still-blank": 1})
+
+
+async def test_a_cell_that_the_error_sheet_had_to_cut_is_corrected_in_the_table(tmp_path: Path) -> None:
+    _, summary = await ids_of(tables.write_csv(tmp_path / "t.csv", [changed(GOOD, país="Varios", nota="x" * 40_000)]))
+    assert summary.errors is not None
+    correct(summary.errors, 2, "País", "Chile")
+    ids, again = await ids_of(summary.errors)
+
+    assert (ids, dict(again.rules)) == ([], {"cut-in-sheet": 1})
+
+
+async def test_a_number_that_only_looks_like_one_is_none_of_the_tables(tmp_path: Path) -> None:
+    _, summary = await ids_of(tables.write_csv(tmp_path / "t.csv", [changed(GOOD, país="Varios")]))
+    assert summary.errors is not None
+    book = openpyxl.load_workbook(summary.errors)
+    book.worksheets[0].cell(2, 1).value = "²"
+    book.save(summary.errors)
+
+    assert "another-row" in (await ids_of(summary.errors))[1].rules
+
+
+async def test_half_a_character_in_a_name_stops_no_load(tmp_path: Path) -> None:
+    """JSON can spell what no file can hold; the row is refused for what is wrong with it, and the sheet is written."""
+    path = tables.write_json(tmp_path / "t.json", [changed(GOOD, país="Varios"), changed(GOOD)])
+    path.write_text(path.read_text().replace('"Nota"', '"\\ud800"', 1))
+    ids, summary = await ids_of(path)
+
+    assert (len(ids), dict(summary.rules)) == (1, {"not-in-table": 1})
+
+
 def test_a_journal_is_for_one_load_and_one_pair_of_eyes(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with open_journal(path) as journal:
@@ -208,6 +270,17 @@ def test_what_is_no_journal_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == b"a letter" * 200
     with pytest.raises(SetupRefused, match="cannot be written"), open_journal(tmp_path / "absent" / "j"):
         raise AssertionError
+
+
+def test_receipts_are_written_into_their_folder_alone(tmp_path: Path) -> None:
+    """A journal that came along with somebody's error sheet may say anything."""
+    with open_journal(tmp_path / "j") as journal:
+        journal.keep_signed("hub", "../CL:1", 2, "digest", "octets")
+        journal.keep_receipt("hub", "../CL:1", "digest", "octets", "receipt")
+        journal.commit()
+    with pytest.raises(SetupRefused, match="an address that no message has"):
+        write_receipts(tmp_path / "j", "hub", tmp_path / "kept")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["j", "kept"]
 
 
 def test_what_has_its_receipt_is_never_replaced(tmp_path: Path) -> None:

@@ -82,6 +82,18 @@ REFUSALS = {
     "a number that is none": (with_line("{column: Date}", "{column: D, as: decimal, times: -1}"), 8, "above zero"),
     "an encoding that is none": (with_line("{time_zone: UTC}", "{encoding: klingon}"), 4, "is no encoding"),
     "an encoding that is none of text": (with_line("{time_zone: UTC}", "{encoding: rot13}"), 4, "is no encoding"),
+    "an encoding that is none at all": (with_line("{time_zone: UTC}", "{encoding: undefined}"), 4, "is no encoding"),
+    "an encoding with a NUL": (with_line("{time_zone: UTC}", '{encoding: "a\\0b"}'), 4, "is no encoding"),
+    "an encoding without single octets": (with_line("{time_zone: UTC}", "{encoding: idna}"), 4, "is no encoding"),
+    "a delimiter that quotes": (with_line("{time_zone: UTC}", """{delimiter: '"'}"""), 4, "not a quote"),
+    "a delimiter that ends a line": (with_line("{time_zone: UTC}", '{delimiter: "\\n"}'), 4, "the end of a line"),
+    "thousands that are digits": (with_line("{time_zone: UTC}", "{thousands: 1}"), 4, "no letters or digits"),
+    "a factor beyond measure": (with_line("{column: Date}", "{column: D, as: decimal, times: 1e99999}"), 8, "times lies between"),
+    "a policy that is a list": (with_line("{column: Date}", "{column: D, values: {a: b}, unknown: [a]}"), 8, "a single word"),
+    "the name of our own sheet": (with_line("name: small", "name: tidewaiter"), 1, "choose another"),
+    "a list that is an object too": (
+        with_line("kind: seizure", "kind: unheard-of") + "      /body/x/0: {column: A}\n      /body/x/name: {column: B}\n", 11,
+        "/body/x has both names and numbers"),
     "a text without a gap": (with_line("{column: Date}", "{text: nothing}"), 8, "has no gap"),
     "a text with a bracket too many": (with_line("{column: Date}", '{text: "{A}]"}'), 8, "does not fit at character 4"),
 }  # fmt: skip
@@ -99,13 +111,16 @@ def test_what_is_wrong_is_said_in_one_sentence_with_its_line(case: str, tmp_path
 
 def test_nothing_is_guessed_norway_stays_norway(tmp_path: Path) -> None:
     """YAML 1.1 would read NO as false, 1e3 as a number and 2019-01-01 as a date; here a plain word is its text."""
-    text = SMALL + "      /body/place/country: NO\n      /body/remarks: 2019-01-01\n      /body/aggregate: true\n"
+    text = (
+        SMALL
+        + "      /body/place/country: NO\n      /body/remarks: 2019-01-01\n      /body/aggregate: true\n      /body/form: =\n"
+    )
     put = {
         source.steps[-1]: source.constant
         for source in read_mapping(tables.mapping_file(tmp_path, text)).sections[0].put
     }
 
-    assert (put["country"], put["remarks"], put["aggregate"]) == ("NO", "2019-01-01", True)
+    assert (put["country"], put["remarks"], put["aggregate"], put["form"]) == ("NO", "2019-01-01", True, "=")
 
 
 def test_aliases_cannot_blow_a_mapping_up(tmp_path: Path) -> None:
@@ -147,7 +162,7 @@ def test_the_example_of_the_page_is_a_mapping(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [
     r"(a+)+b", r"(a|b)*c", r"(?:\w+\s?)+$", r"(?P<a>x)(?P=a)", r"(x)\1", r"(?=x)y", r"(?<!x)y", r"(?s).", r"a*b*c*d*",
-    "a?" * 9, "|".join("abcdefghij"), "(?:ab){2,}", "(unclosed",
+    "a?" * 9, "}?" * 9, "a{0,3}" * 3, "|".join("abcdefghij"), "(?:ab){2,}", "(unclosed",
 ])  # fmt: skip
 def test_a_pattern_that_could_run_for_ever_is_refused(text: str) -> None:
     with pytest.raises(PatternRefused):
@@ -155,7 +170,8 @@ def test_a_pattern_that_could_run_for_ever_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [r"(?i)\b(seizures|YTD|various)\b", r"(?P<a>[^,]+), *(?P<b>[^,]+)", r"[(*+]x?", r"\(a\)\*", "x{2}"]
+    "text",
+    [r"(?i)\b(seizures|YTD|various)\b", r"(?P<a>[^,]+), *(?P<b>[^,]+)", r"[(*+]x?", r"\(a\)\*", "x{2}", "x{1,3}?"],
 )
 def test_a_plain_pattern_is_taken(text: str) -> None:
     assert read_pattern(text).text == text
@@ -167,6 +183,6 @@ def test_a_cell_that_is_too_long_for_a_pattern_is_never_tried() -> None:
         pattern = read_pattern(text)
         began = time.monotonic()
         assert pattern.whole("y" * MAX_CHARACTERS[repeats]) is None
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60  # against what never ends
         with pytest.raises(TooLong):
             pattern.whole("y" * (MAX_CHARACTERS[repeats] + 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import stat
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -204,8 +206,12 @@ async def test_everything_that_can_be_watched_for_is_a_row(tmp_path: Path) -> No
         "nominal": {"persons": [{"passport": {"value": "SECRET"}}]},
     }  # fmt: skip
     rows, _ = await listed(
-        tmp_path, message("a", "alert", "RILO-SA", body=body, priority="urgent", expires_at="2026-12-15T00:00:00Z")
-    )
+        tmp_path,
+        message(
+            "a", "alert", "RILO-SA", body=body, priority="urgent", expires_at="2026-12-15T00:00:00Z",
+            handling={"tlp": "GREEN", "caveats": ["H2", "=not to carriers"], "release": {"all": True}},
+        ),
+    )  # fmt: skip
 
     assert {(row["type"], row["value"], row["standing"]) for row in rows} == {
         ("container", "CSQU3054383", "verified"), ("container", "CSQU3054384", "believed-false"), ("vessel-imo", "9074729", "found"),
@@ -215,7 +221,8 @@ async def test_everything_that_can_be_watched_for_is_a_row(tmp_path: Path) -> No
         ("route", "origin CN > via AEJEA > here", ""),
     }  # fmt: skip
     assert {key: rows[0][key] for key in watchlist.COLUMNS[3:]} == {
-        "valid_from": "2026-11-01", "valid_until": "2026-12-15", "tlp": "GREEN", "originator": "RILO-SA", "address": "RILO-SA:a",
+        "valid_from": "2026-11-01", "valid_until": "2026-12-15", "tlp": "GREEN", "caveats": "H2; =not to carriers",
+        "originator": "RILO-SA", "address": "RILO-SA:a",
         "priority": "urgent", "headings": "tobacco", "actions": "hold scan", "subject": "Two lines",
     }  # fmt: skip
 
@@ -239,3 +246,38 @@ async def test_a_watch_list_has_no_formulas(tmp_path: Path) -> None:
     )
 
     assert [(row["value"], row["subject"]) for row in rows] == [("'+1", "'=cmd|' /C calc'!A0")]
+
+
+async def test_an_end_that_nobody_can_read_is_an_end(tmp_path: Path) -> None:
+    rows, left = await listed(
+        tmp_path, alert("1", body={"valid": {"until": "whenever"}}), alert("2", body={"goods": 5})
+    )
+
+    assert [row["address"] for row in rows] == ["CL:2"]
+    assert left.reasons == {"expired": 1}
+
+
+async def test_what_has_no_marking_is_no_message(tmp_path: Path) -> None:
+    """A file that somebody made by hand: named, and the others are read."""
+    unmarked = message("b")
+    del unmarked["header"]["handling"]
+    found, left = await read(folder(tmp_path / "in", message("a"), message("c"), unmarked))
+
+    assert [one.address for one in found] == ["CL:a", "CL:c"]
+    assert (left.reasons["unreadable"], len(left.unreadable)) == (1, 1)
+
+
+async def test_a_message_with_a_million_combinations_is_not_counted_one_by_one() -> None:
+    legs = [{"role": role, "country": f"{n}"} for role in ("origin", "departure", "destination") for n in range(1_000)]
+    with pytest.raises(SetupRefused, match="more than 1000000 combinations"):
+        await counted(message("a", body={"route": legs}), by="origin,departure,destination")
+
+
+async def test_files_are_their_owners_and_no_file_of_somebody_elses_is_written_into(tmp_path: Path) -> None:
+    """Somebody who may write beside it lays a file of the temporary name, open to all: it is not the one that is used."""
+    laid = tmp_path / f".tw-{os.getpid()}-w.csv.part"
+    laid.write_text("")
+    laid.chmod(0o666)
+    await listed(tmp_path, alert("1"))
+
+    assert stat.S_IMODE((tmp_path / "w.csv").stat().st_mode) == 0o600

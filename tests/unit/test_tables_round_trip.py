@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.tables.compose import compose, with_id
 from adapters.tables.export import Exported, export
 from adapters.tables.extract import extract, general, leaves
-from adapters.tables.files import guarded
 from adapters.tables.mapping import TableMapping
 from adapters.tables.read_mapping import read_mapping
 from adapters.tables.rows import open_table
 from adapters.tables.sources import Message
-from adapters.tables.table import Row, label
+from adapters.tables.table import Row, guarded, label, unguarded
 from broker.errors import SetupRefused
 from tests import tables
 
 HANDLING = {"/header/handling/tlp", "/header/handling/release/all"}
-FORMULAS = ("=1+1", "+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0")
+FORMULAS = (
+    "=1+1",
+    "+1",
+    "-2",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "=cmd|' /C calc'!A0",
+    "＝1+1",
+    "＋1",
+    "－2",
+    "＠SUM(A1)",
+    "'=1",
+)
 
 
 @pytest.fixture
@@ -168,13 +183,43 @@ async def test_no_cell_that_is_written_is_a_formula(tmp_path: Path) -> None:
 
     with (tmp_path / "out.csv").open(newline="") as file:
         cells = [row[0] for row in csv.reader(file)][1:]
-    assert cells == [f"'{text}" for text in FORMULAS]
+    assert cells == [guarded(text) for text in FORMULAS]
+    assert all(cell.startswith("'") for cell in cells)
     sheet = openpyxl.load_workbook(tmp_path / "out.xlsx").worksheets[0]
     written = [(cell.data_type, str(cell.value).strip()) for (cell,) in sheet.iter_rows(min_row=2)]
     assert written == [("s", text.replace("\r", " ").strip()) for text in FORMULAS]
     with open_table(tmp_path / "out.csv", mapping.style) as table:
         assert [row.cells["note"] for row in table.rows] == list(FORMULAS)
-    assert [guarded(text) for text in ("x=1", "", "1-2")] == ["x=1", "", "1-2"]
+    assert [guarded(text) for text in ("x=1", "", "1-2", "a, -b")] == ["x=1", "", "1-2", "a, -b"]
+
+
+def test_no_formula_begins_where_somebody_elses_cell_does() -> None:
+    """A table with commas that is opened where semicolons are expected: what stands behind one in our cell is a cell there."""
+    assert guarded("x;=1+1") == "x;'=1+1"
+    assert guarded("x\n=1,-2\t@a") == "x\n'=1,'-2\t'@a"
+    assert guarded('x;"=1+1"') == 'x;\'"=1+1"'
+
+
+@given(st.text(alphabet="'\"=;,\t\r\na-＝ ", max_size=8))
+def test_an_apostrophe_is_taken_off_where_it_was_put(text: str) -> None:
+    """And nowhere else: whatever a cell is, a load of what was written reads the same cell."""
+    written = guarded(text)
+
+    assert unguarded(written) == text
+    assert not re.search("(^|[,;\t\r\n])[=＝-]", written)
+    assert written[:1] not in ("\t", "\r")
+
+
+def test_no_message_of_somebody_elses_stops_an_export(national: TableMapping, tmp_path: Path) -> None:
+    """A day before the year 1 in our zone, a number that no cell holds: lost and counted, as anything that has no cell."""
+    made = next(one for one in tables.rows(5, 50) if not one.rules and one.canonical and one.cells[6])
+    ((_, payload),) = payloads(national, tmp_path, [made])
+    payload["header"]["event_at"] = "0001-01-01T00:00:00+00:00"
+    payload["body"]["goods"][-1]["second_quantity"]["value"] = "1e99999"
+    found = extract(national, payload)
+
+    assert (found.cells["fecha"], found.cells["unidades"]) == ("", "")
+    assert {"/header/event_at", "/body/goods/*/second_quantity/value"} < set(found.lost)
 
 
 async def test_characters_that_the_encoding_lacks_are_counted(tmp_path: Path) -> None:

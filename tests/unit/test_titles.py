@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from broker import describe, schemafiles, titles, words
 from broker.language.identifiers import FORMATS, examine
 from broker.words.identifiers import IDENTIFIERS
+from tests.kind_folder import everything_has_a_title, whole
 
 FOLDER = schemafiles.folder()
 
@@ -41,17 +41,13 @@ KINDS_LACKING = {"notice"}
 
 def titles_in(value: Any) -> Iterator[dict[str, str]]:
     if isinstance(value, dict):
-        if isinstance(value.get("x-title"), dict):
-            yield value["x-title"]
+        yield from (value[mark] for mark in ("x-title", "x-about") if isinstance(value.get(mark), dict))
+        yield from value["x-words"].values() if isinstance(value.get("x-words"), dict) else ()
         for item in value.values():
             yield from titles_in(item)
     elif isinstance(value, list):
         for item in value:
             yield from titles_in(item)
-
-
-def whole(found: Any) -> bool:
-    return all(found.get(language) for language in titles.LANGUAGES)
 
 
 def lacking() -> dict[str, int]:
@@ -91,33 +87,8 @@ def test_every_member_of_the_header_has_a_title_and_a_meaning() -> None:
     assert known == words.HEADER.keys() - extra
 
 
-def test_every_kind_and_every_part_is_named_in_spanish() -> None:
-    schemas = [titles.schema(kind, version) for kind, version in titles.kinds()]
-
-    assert {kind for kind, _ in titles.kinds()} | {"envelope"} == words.ABOUT.keys()
-    assert {part for schema in schemas for part in describe.parts(schema, schema)} <= words.PARTS.keys()
-
-
-def enums(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from (word for word in value.get("enum", ()) if isinstance(word, str))
-        for name, item in value.items():
-            if name != "if":  # a condition may name codes of a list
-                yield from enums(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from enums(item)
-
-
-def test_every_word_of_an_enum_can_be_read() -> None:
-    """Grades, TLP and media types are read as they stand; whatever is a word has one in both languages."""
-    said = {word for kind, version in titles.kinds() for word in enums(titles.schema(kind, version))}
-    said |= set(enums(titles.envelope()))
-    as_it_stands = {"RED", "AMBER", "AMBER+STRICT", "GREEN", "CLEAR", "I", "II", "III", "5x5x5", "4x4", "3x5x2"}
-
-    assert {
-        w for w in said if not (w in words.VALUES or w in as_it_stands or "/" in w or re.fullmatch("[A-GX1-6]", w))
-    } == set()
+def test_everything_that_people_read_has_a_title() -> None:
+    everything_has_a_title(FOLDER)
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
