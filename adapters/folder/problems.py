@@ -29,8 +29,13 @@ class Later(Exception):
     """Nothing is wrong with the file: the hub or this machine's set-up is not ready. The same again, later."""
 
 
+class Untaken(Later):
+    """A file that the agent may not read or move, or cannot. No other is held up for it: the hub is not asked for it, so
+    that the next look is soon."""
+
+
 class Troubles:
-    """What failed for one file while the others went on; the first of them is raised at the end."""
+    """What failed for one file while the others went on; the first is raised at the end, what was taken before Untaken."""
 
     def __init__(self) -> None:
         self.first: OSError | Later | None = None
@@ -40,7 +45,8 @@ class Troubles:
         try:
             yield
         except (OSError, Later) as error:
-            self.first = self.first or error
+            if self.first is None or isinstance(self.first, Untaken):
+                self.first = error
 
     def tell(self) -> None:
         if self.first is not None:

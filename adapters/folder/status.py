@@ -73,6 +73,10 @@ class Status:
         self._troubles[part] = self._last
         self.tell("trouble", part=part, why=why)
 
+    def in_trouble(self, part: str, why: str) -> bool:
+        """That was told last of `part`, and still holds."""
+        return part in self._troubles and self._troubles[part]["why"] == why
+
     def well(self, part: str) -> None:
         """`part` goes on."""
         if self._troubles.pop(part, None) is not None:

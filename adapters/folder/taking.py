@@ -17,7 +17,7 @@ from pathlib import Path
 from adapters.folder import names
 from adapters.folder.disk import read
 from adapters.folder.parts import Parts
-from adapters.folder.problems import Later, Troubles
+from adapters.folder.problems import Later, Troubles, Untaken
 from broker import jws
 from broker.errors import BrokerError
 
@@ -61,7 +61,10 @@ def take(
         if taken >= room:
             break
         with troubles.aside():
-            taken += _take(parts, found, into, check)
+            try:
+                taken += _take(parts, found, into, check)
+            except OSError as error:
+                raise Untaken(f"{found.path}: {error.strerror or error}") from error
     parts.status.wait(folder.name, len(files) - taken)
     parts.status.ignore(folder.name, ignored)
     return taken

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from adapters.folder import agent
+from adapters.folder import agent, disk
 from broker.client import Problem
 from broker.commands import agent as commands
 from broker.errors import SetupRefused
@@ -55,6 +55,33 @@ async def test_what_holds_the_files_up_does_not_hold_up_the_queues(team: Team) -
     assert team.files("sending") == ["a.json"]
     assert len(team.files("in")) == 3
     assert team.events("trouble")[0]["part"] == "out"
+
+
+async def test_a_file_that_may_not_be_read_delays_no_other(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it lies there; and it is told once, not at every look."""
+    monkeypatch.setattr(agent, "PAUSE_SECONDS", (0.02, 3600.0))
+    may_read = disk.read
+
+    def denied(path: Path, most: int) -> bytes:
+        if path.name == "another-users.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return may_read(path, most)
+
+    monkeypatch.setattr("adapters.folder.taking.read", denied)
+    team.drop("another-users.json", {})
+    with team.agent([]) as parts:
+        work = asyncio.create_task(agent.run(parts, [], 0.02))
+        async with asyncio.timeout(20):
+            for n in range(12):
+                team.drop(f"{n}.json", team.region.payload("CL", f"U-{n}"))
+                while f"{n}.json" not in team.files("sent"):
+                    await asyncio.sleep(0.02)
+        assert not parts.status.shown("running")["ok"]
+        parts.stopping.set()
+        await asyncio.wait_for(work, 5)
+
+    (told,) = team.events("trouble")
+    assert told["why"].endswith("another-users.json: Permission denied")
 
 
 async def test_it_runs_until_it_is_stopped_and_says_how_it_is(team: Team) -> None:

@@ -14,7 +14,7 @@ from adapters.folder import layout, received
 from adapters.folder.disk import TEMPORARY, Disk, read, sweep
 from adapters.folder.outgoing import check
 from adapters.folder.parts import Parts
-from adapters.folder.problems import Troubles
+from adapters.folder.problems import Later, Troubles, Untaken
 from adapters.folder.status import Status
 from adapters.folder.taking import MAX_TAKE, PATIENCE, take
 from broker import keyfiles
@@ -156,7 +156,11 @@ def test_a_file_that_cannot_be_read_holds_no_other_up(world: World) -> None:
     take(other, world.layout.out, (".json",), world.layout.sending, check, troubles)
 
     assert [path.name for path in world.layout.sending.iterdir()] == ["b.json"]
-    with pytest.raises(PermissionError):
+    with pytest.raises(Untaken, match=r"a\.json: Permission denied"):
+        troubles.tell()
+    with troubles.aside():
+        raise Later("what holds up others is told before it")
+    with pytest.raises(Later, match="holds up others"):
         troubles.tell()
 
 
