@@ -69,7 +69,8 @@ class Relay:
                 async with Management(self.management_url, self.amqp_url) as management:
                     await session.run(management)
             except* WireRefused:
-                raise
+                if not self.hub.closing:  # else RabbitMQ has asked a gateway that does not answer any more
+                    raise
             except* (*WIRE_ERRORS, LedgerAway) as gone:
                 if session.connected_at is not None:
                     pause = RECONNECT_SECONDS[0]

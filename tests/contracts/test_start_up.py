@@ -417,6 +417,14 @@ async def test_a_refused_wire_surfaces_as_itself(rabbit: Rabbit, tmp_path: Path)
             await app.serve(config)
 
 
+async def test_a_hub_that_is_stopped_while_rabbitmq_is_proved_ends_well(rabbit: Rabbit, tmp_path: Path) -> None:
+    """What is proved then is that nobody answers RabbitMQ's questions any more: that refuses nothing."""
+    config = replace(config_of(rabbit, tmp_path), port=free_port())
+    await app.init(config)
+    async with asyncio.timeout(20), app.running(config):
+        pass
+
+
 def config_of(rabbit: Rabbit, home: Path) -> Config:
     url = f"http://127.0.0.1:{rabbit.hub_port}"
     ledger = f"sqlite:///{home}/ledger.sqlite"
