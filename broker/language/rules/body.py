@@ -112,24 +112,27 @@ def route_order(report: Report) -> Iterator[Fault]:
     """domain.md §6.2: legs stand in the order of the journey: origin, departure, what it passed, destination; nothing
     arrives before it left, nor in two places: of what is not confirmed there may be several."""
     reached: dict[str, int] = {}
-    days: dict[str, str] = {}
     ended: set[str] = set()
-    for seen in report.seen:
-        route = seen.pointer.rsplit("/", 2)[0]
-        if seen.mark.role == "leg":
-            before = reached.get(route, 0)
-            place = ORDER_OF_LEGS.get(seen.value, before)
-            ends = seen.value == DESTINATION and isinstance(seen.holder, dict) and seen.holder.get(CONFIRMED) is True
-            wrong = place < before or (ends and route in ended)
-            reached[route] = max(before, place)
-            ended |= {route} if ends else set()
-        elif seen.mark.role == "leg-day":
-            wrong = seen.value < days.get(route, "")
-            days[route] = max(days.get(route, ""), seen.value)
-        else:
-            continue
-        if wrong:
+    for seen in report.role("leg"):
+        route = _list_of(seen)
+        before = reached.get(route, 0)
+        place = ORDER_OF_LEGS.get(seen.value, before)
+        ends = seen.value == DESTINATION and isinstance(seen.holder, dict) and seen.holder.get(CONFIRMED) is True
+        if place < before or (ends and route in ended):
             yield Fault(seen.pointer, "route-order", quote(seen.value), tuple(ORDER_OF_LEGS))
+        reached[route] = max(before, place)
+        ended |= {route} if ends else set()
+    days: dict[str, str] = {}
+    for seen in report.role("leg-day"):
+        route = _list_of(seen)
+        if seen.value < days.get(route, ""):
+            yield Fault(seen.pointer, "route-order", quote(seen.value), tuple(ORDER_OF_LEGS))
+        days[route] = max(days.get(route, ""), seen.value)
+
+
+def _list_of(seen: Seen) -> str:
+    """The pointer of the list in whose item it stands."""
+    return seen.pointer.rsplit("/", 2)[0]
 
 
 def until_before_from(report: Report) -> Iterator[Fault]:
@@ -193,6 +196,8 @@ def hs_at_date(report: Report) -> Iterator[Fault]:
     edition = _hs_edition(int(day[:4]))
     latest = _hs_edition(int(day[:4]) - HS_LATE_YEARS)
     for seen, digits in _hs(report):
+        if _hs_change(report, digits) is None:
+            continue
         first, last, instead = _hs_life(report, digits)
         if edition < first and report.role("event-country"):
             yield Fault(seen.pointer, "hs-at-date", quote(seen.value), more={"edition": f"HS {first}", "day": day})
@@ -237,7 +242,7 @@ def hs_unlike_heading(report: Report) -> Iterator[Fault]:
         if not expected:
             return
         chapters.update(expected)
-    codes = [seen for seen in report.seen if seen.mark.route == "hs"]
+    codes = report.route("hs")
     if chapters and codes and not any(_within(seen.value, chapters) for seen in codes):
         yield Fault(codes[0].pointer, "hs-unlike-heading", quote(codes[0].value), tuple(sorted(chapters)),
                     {"heading": ", ".join(sorted(headings))})  # fmt: skip
@@ -260,14 +265,14 @@ def block_missing(report: Report) -> Iterator[Fault]:
     warning, said once a heading: real reports lack most of what one would like to know (§7.6)."""
     forms = {seen.value for seen in report.role("form")}
     there = {seen.mark.heading for seen in report.seen}
-    gaps = [f"{starred(seen.value)}/" for seen in report.role("not-given")]
-    for seen in report.seen:
-        if seen.mark.route != "heading" or seen.value in there:
+    for seen in report.route("heading"):
+        blocks = report.blocks.get(seen.value, ())
+        if seen.value in there or not blocks:
             continue
         there.add(seen.value)
-        blocks = report.blocks.get(seen.value, ())
+        gaps = [f"{starred(gap.value)}/" for gap in report.role("not-given")]
         explained = any(gap.startswith(f"{block}/") for gap in gaps for block in blocks)
-        if blocks and not explained and forms & {*_more(report, HEADINGS, seen.value, "block")}:
+        if not explained and forms & {*_more(report, HEADINGS, seen.value, "block")}:
             yield Fault(seen.pointer, "block-missing", quote(seen.value), tuple(blocks))
 
 

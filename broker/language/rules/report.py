@@ -49,6 +49,15 @@ class Report:
         return found
 
     @cached_property
+    def by_route(self) -> Mapping[str, Sequence[Seen]]:
+        """Route -> what has it, in order."""
+        found: dict[str, list[Seen]] = defaultdict(list)
+        for one in self.seen:
+            if one.mark.route is not None:
+                found[one.mark.route].append(one)
+        return found
+
+    @cached_property
     def beside(self) -> Mapping[int, Sequence[Seen]]:
         """id of an object -> everything marked that stands in it."""
         found: dict[int, list[Seen]] = defaultdict(list)
@@ -58,6 +67,9 @@ class Report:
 
     def format(self, form: str) -> Sequence[Seen]:
         return self.by_format.get(form, ())
+
+    def route(self, route: str) -> Sequence[Seen]:
+        return self.by_route.get(route, ())
 
     def role(self, role: str) -> Sequence[Seen]:
         return self.by_role.get(role, ())
