@@ -295,7 +295,7 @@ class _Session:
                     await self._park(id, _told(error))
                     failing_since = failing_since or loop_seconds()
                     if loop_seconds() - failing_since > BROKEN_SECONDS and await self._broken(queue, error):
-                        failing_since = None
+                        pause, failing_since = RETRY_SECONDS[0], None
                     await queue.failed()
                     heed_cancellation()
                     await self._leave_alone(queue, woken, pause)

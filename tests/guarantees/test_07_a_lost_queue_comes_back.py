@@ -103,6 +103,38 @@ async def test_a_lost_queue_is_refilled_whatever_the_clock_said_when_it_was_seen
 
 
 @pytest.mark.long
+async def test_a_queue_that_was_made_anew_is_tried_soon(wired: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the pause that had grown while it was broken."""
+    name = await amqp_queue(wired, "PE")
+    step, rebuild, pauses = member_queue.MemberQueue.step, member_queue.MemberQueue.rebuild, list[float]()
+    broken = True
+
+    async def stepping(queue: member_queue.MemberQueue) -> member_queue.After:
+        if broken and queue.name == name:
+            raise ConnectionError("broken on purpose")
+        return await step(queue)
+
+    async def rebuilding(queue: member_queue.MemberQueue) -> None:
+        nonlocal broken
+        await rebuild(queue)
+        broken = False
+
+    async def left_alone(_session: Any, _queue: Any, _woken: Any, seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            monkeypatch.setattr(relay, "BROKEN_SECONDS", 0)
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(member_queue.MemberQueue, "step", stepping)
+    monkeypatch.setattr(member_queue.MemberQueue, "rebuild", rebuilding)
+    monkeypatch.setattr(relay._Session, "_leave_alone", left_alone)
+    await post_many(wired, 1, to("PE"), "after")
+    await published(wired, 1)
+    first = relay.RETRY_SECONDS[0]
+    assert pauses == [first, 2 * first, 4 * first, 8 * first, first]
+
+
+@pytest.mark.long
 async def test_a_queue_that_rabbitmq_has_lost_is_made_anew_and_holds_up_nobody(
     own: tuple[Node, Region], monkeypatch: pytest.MonkeyPatch
 ) -> None:
