@@ -66,6 +66,11 @@ class Proxy:
             if target is not None:
                 _reset(target)
 
+    def say(self, octets: bytes) -> None:
+        """Send every client what the target has not said."""
+        for client in self._pairs:
+            client.write(octets)
+
     def half_close(self, towards: Literal["client", "target"] = "client") -> None:
         """Send FIN one way; the other way stays open."""
         for client, target in self._pairs.items():

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import TextClause, event, text, update
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -123,7 +124,10 @@ def _sqlstate(error: DBAPIError) -> str:
 def _is_connection_loss(error: DBAPIError) -> bool:
     # connection, operator intervention, resources, not in that state, rolled back for a deadlock's sake; and what
     # PostgreSQL calls a fault of its system or its own: a full disk can be either (a login's "could not write init file")
-    return _sqlstate(error)[:2] in ("08", "57", "53", "55", "40", "58", "XX")
+    if _sqlstate(error)[:2] in ("08", "57", "53", "55", "40", "58", "XX"):
+        return True
+    # what asyncpg says when it is asked between PostgreSQL's last words and the end of the connection
+    return isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InternalClientError)
 
 
 def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:

@@ -59,7 +59,7 @@ async def _hear(ledger: Ledger) -> None:
             ledger.wakes.wake_all()
             while not await _happens(lost, ALIVE_SECONDS):
                 await session.execute("SELECT 1")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # of the bare session
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:  # of the bare session
         raise LedgerAway(detail=type(error).__name__) from error
     finally:
         await engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from broker.errors import LedgerAway
@@ -31,6 +32,14 @@ async def test_a_server_that_cannot_work_is_a_ledger_that_is_away(sqlstate: str)
     with pytest.raises(LedgerAway):
         async with away():
             raise DBAPIError("SELECT 1", None, Said(sqlstate))
+
+
+async def test_a_driver_that_is_asked_after_the_servers_last_words_has_none_any_more() -> None:
+    said = "cannot switch to state 11; another operation (2) is in progress"
+    lost = AsyncAdapt_asyncpg_dbapi.InternalClientError(said)  # type: ignore[no-untyped-call]
+    with pytest.raises(LedgerAway):
+        async with away():
+            raise DBAPIError("SELECT 1", None, lost)
 
 
 @pytest.mark.parametrize("sqlstate", ["42P01", "22001", "42501"])
