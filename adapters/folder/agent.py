@@ -21,7 +21,7 @@ from adapters.folder.disk import Disk, sweep
 from adapters.folder.incoming import receive
 from adapters.folder.outgoing import send
 from adapters.folder.parts import Parts
-from adapters.folder.problems import Later, Untaken
+from adapters.folder.problems import Later, Unreadable
 from adapters.folder.status import COUNTED, Status, Tell
 from adapters.folder.taking import PATIENCE
 from broker import clock
@@ -154,7 +154,7 @@ async def _patiently(parts: Parts, name: str, step: Callable[[bool], Awaitable[f
             if not parts.stopping.is_set():  # then it may have been broken off
                 parts.status.well(name)
         except TROUBLES as error:
-            aside = isinstance(error, Untaken)
+            aside = isinstance(error, Unreadable)
             failures += not aside
             pause = growing(0 if aside else failures)
             if not aside or not parts.status.in_trouble(name, why(error)):

@@ -29,13 +29,13 @@ class Later(Exception):
     """Nothing is wrong with the file: the hub or this machine's set-up is not ready. The same again, later."""
 
 
-class Untaken(Later):
-    """A file that the agent may not read or move, or cannot. No other is held up for it: the hub is not asked for it, so
-    that the next look is soon."""
+class Unreadable(Later):
+    """A file that the agent may not read, or cannot. No other is held up for it: nobody else is asked for it, so that the
+    next look is soon."""
 
 
 class Troubles:
-    """What failed for one file while the others went on; the first is raised at the end, what was taken before Untaken."""
+    """What failed for one file while the others went on; the first is raised at the end, what is Unreadable last."""
 
     def __init__(self) -> None:
         self.first: OSError | Later | None = None
@@ -45,7 +45,8 @@ class Troubles:
         try:
             yield
         except (OSError, Later) as error:
-            if self.first is None or isinstance(self.first, Untaken):
+            worse = isinstance(self.first, Unreadable) and not isinstance(error, Unreadable)
+            if self.first is None or worse:
                 self.first = error
 
     def tell(self) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from adapters.folder import names
 from adapters.folder.disk import read
 from adapters.folder.parts import Parts
-from adapters.folder.problems import Later, Troubles, Untaken
+from adapters.folder.problems import Later, Troubles, Unreadable
 from broker import jws
 from broker.errors import BrokerError
 
@@ -61,10 +61,7 @@ def take(
         if taken >= room:
             break
         with troubles.aside():
-            try:
-                taken += _take(parts, found, into, check)
-            except OSError as error:
-                raise Untaken(f"{found.path}: {error.strerror or error}") from error
+            taken += _take(parts, found, into, check)
     parts.status.wait(folder.name, len(files) - taken)
     parts.status.ignore(folder.name, ignored)
     return taken
@@ -79,6 +76,8 @@ def _take(parts: Parts, found: Found, into: Path, check: Callable[[str, bytes], 
         check(suffix, read(found.path, MAX_FILE_BYTES))
     except FileNotFoundError:  # its writer thought better of it
         return False
+    except OSError as error:
+        raise Unreadable(f"{found.path}: {error.strerror or error}") from error
     except BrokerError:
         if age < PATIENCE * parts.unchanged_seconds:
             return False

@@ -34,7 +34,9 @@ _SHARED = text("SELECT pg_advisory_xact_lock_shared(:key)")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:key)")
 BUSY_SECONDS = 10
 SHORTLY_SECONDS = 0.02
+"""Between two looks at what is over in milliseconds."""
 GIVE_BACK_LOOKS = 50
+"""So often the pool is looked at, before a ledger is closed although somebody still has a connection of it."""
 IDLE_SECONDS = 10
 """PostgreSQL ends a transaction in which nothing is asked for so long: of a process that was stopped, not ended. Others
 would wait for what it holds until it goes on."""

@@ -10,7 +10,7 @@ import pytest
 from broker.errors import Fault
 from broker.language import Reading
 from broker.language.schema import FAULTS_MAX
-from tests.unit.test_language_kinds import BODY, LANGUAGE, NOW, message
+from tests.reading import BODY, LANGUAGE, NOW, message
 
 
 def seconds(item: object, number: int) -> float:

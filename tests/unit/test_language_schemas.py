@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from broker.language.identifiers import FORMATS
 from broker.language.plan import MARKS, OUTLINED, ROLES, ROOT, ROUTES
 from broker.language.rules.body import HS_CHANGES
-from tests.unit.test_language_kinds import HEADER, LANGUAGE, NOW, message, subschemas
+from tests.reading import HEADER, LANGUAGE, NOW, message, subschemas
 
 # --- the schemas themselves --------------------------------------------------------------------------------------
 

@@ -31,30 +31,14 @@ class Report:
     blocks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
-    def by_role(self) -> Mapping[str, Sequence[Seen]]:
-        """Role -> what has it, in order."""
-        found: dict[str, list[Seen]] = defaultdict(list)
+    def _marked(self) -> Mapping[tuple[str, str | None], Sequence[Seen]]:
+        """("role" | "format" | "route", which) -> what has it, in order."""
+        found: dict[tuple[str, str | None], list[Seen]] = defaultdict(list)
         for one in self.seen:
-            if one.mark.role is not None:
-                found[one.mark.role].append(one)
-        return found
-
-    @cached_property
-    def by_format(self) -> Mapping[str, Sequence[Seen]]:
-        """Format of ours -> what has it, in order."""
-        found: dict[str, list[Seen]] = defaultdict(list)
-        for one in self.seen:
-            if one.mark.format is not None:
-                found[one.mark.format].append(one)
-        return found
-
-    @cached_property
-    def by_route(self) -> Mapping[str, Sequence[Seen]]:
-        """Route -> what has it, in order."""
-        found: dict[str, list[Seen]] = defaultdict(list)
-        for one in self.seen:
-            if one.mark.route is not None:
-                found[one.mark.route].append(one)
+            mark = one.mark
+            for key in (("role", mark.role), ("format", mark.format), ("route", mark.route)):
+                if key[1] is not None:
+                    found[key].append(one)
         return found
 
     @cached_property
@@ -66,13 +50,13 @@ class Report:
         return found
 
     def format(self, form: str) -> Sequence[Seen]:
-        return self.by_format.get(form, ())
+        return self._marked.get(("format", form), ())
 
     def route(self, route: str) -> Sequence[Seen]:
-        return self.by_route.get(route, ())
+        return self._marked.get(("route", route), ())
 
     def role(self, role: str) -> Sequence[Seen]:
-        return self.by_role.get(role, ())
+        return self._marked.get(("role", role), ())
 
     def sibling(self, of: Seen, role: str) -> Seen | None:
         """What has that role in the same object."""
