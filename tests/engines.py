@@ -128,7 +128,7 @@ async def drop_database(url: str) -> None:
 
 async def _administer(url: str | URL, statement: str) -> object:
     """One statement outside a transaction, on a connection of its own; the first value of its answer, if it has one."""
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args={"timeout": 5})
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args={"timeout": 30})
     try:
         async with engine.connect() as connection:
             result = await connection.execute(text(statement))
@@ -182,7 +182,7 @@ class Cluster:
     def running(self) -> bool:
         return self._postmaster is not None and self._postmaster.poll() is None
 
-    def run(self, *, within_seconds: float = 20) -> None:
+    def run(self, *, within_seconds: float = 60) -> None:
         """Start; returns when it answers. Blocking."""
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "fsync": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -202,6 +202,7 @@ class Cluster:
     def kill(self) -> None:
         """SIGKILL to the server and to each of its processes: none commits anything after its master's death."""
         if self._postmaster is not None:
+            self._postmaster.send_signal(signal.SIGSTOP)  # it starts no more of them
             children = _children(self._postmaster.pid)
             self._postmaster.kill()
             for pid in children:
@@ -209,6 +210,9 @@ class Cluster:
                     os.kill(pid, signal.SIGKILL)
             self._postmaster.wait()
             self._postmaster = None
+            deadline = time.monotonic() + 20
+            while any(map(_lives, children)) and time.monotonic() < deadline:  # the next one refuses while they do
+                time.sleep(0.005)
 
     def restart(self) -> None:
         """Run again on the same port and data; returns when recovery is done. Blocking."""
@@ -247,6 +251,12 @@ def _children(pid: int) -> list[int]:
             if int(entry.read_text().rpartition(")")[2].split()[1]) == pid:
                 found.append(int(entry.parent.name))
     return found
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 @contextlib.asynccontextmanager
@@ -362,7 +372,8 @@ async def own_vhost(server: Rabbit) -> AsyncIterator[Rabbit]:
         await asyncio.to_thread(_call, server, "PUT", f"/api/permissions/{name}/{quote(server.user)}", everything)
         yield replace(server, vhost=name)
     finally:
-        await asyncio.to_thread(_call, server, "DELETE", f"/api/vhosts/{name}")
+        with contextlib.suppress(TimeoutError):  # it goes on being deleted
+            await asyncio.to_thread(_call, server, "DELETE", f"/api/vhosts/{name}")
 
 
 def _call(server: Rabbit, method: str, path: str, body: object = None) -> None:

@@ -19,6 +19,8 @@ from typing import Literal
 
 import httpx2
 
+from broker.rabbit.private_node import free_port
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close sends RST
 
 
@@ -36,7 +38,7 @@ class Proxy:
         self._open = asyncio.Event()
         self._open.set()
         self._turn = -1
-        self.port = 0
+        self.port = free_port()
         self.delay_seconds = 0.0
         """Every piece of at most 64 KiB waits this long, in each direction; pieces are not overtaken."""
         self.accepted = 0
@@ -51,7 +53,6 @@ class Proxy:
         """Take new connections (again), on the same port."""
         if self._server is None:
             self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
         """Refuse new connections (RST to the SYN); those that are open stay."""
@@ -194,7 +195,7 @@ class Process:
         """All it has written so far."""
         return self.output.read_text(errors="replace")
 
-    async def answers(self, url: str, *, within_seconds: float = 20) -> None:
+    async def answers(self, url: str, *, within_seconds: float = 60) -> None:
         """Wait until `url` answers with a status below 500; fails with what the process said."""
         async with asyncio.timeout(within_seconds), httpx2.AsyncClient(trust_env=False) as client:
             while True:
@@ -212,7 +213,7 @@ class Process:
             self._child.wait()
             self._child = None
 
-    async def terminate(self, *, within_seconds: float = 10) -> int:
+    async def terminate(self, *, within_seconds: float = 30) -> int:
         """SIGTERM to the child and its exit status; what is left of its group after that is killed."""
         assert self._child is not None, "not started"
         child = self._child

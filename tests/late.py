@@ -13,7 +13,7 @@ from asyncio import base_events, selector_events
 from collections.abc import Callable
 from typing import Any
 
-ONE_IN = 25
+ONE_IN = 40
 SECONDS = 0.5
 FROM_THREADS = {"set_result", "set_exception", "_set_state"}
 """How a thread hands over what was awaited: aiosqlite's and `asyncio.to_thread`'s own names for it."""

@@ -181,9 +181,13 @@ class Region:
         return [address_of(d["message"]) for d in leased]
 
     async def index(self, member: str, queue: str = "inbox") -> list[dict[str, Any]]:
-        answer = await self.call(member, "GET", f"/v1/queues/{queue}/deliveries?limit=1000")
-        rows: list[dict[str, Any]] = answer.json()["deliveries"]
-        return rows
+        rows: list[dict[str, Any]] = []
+        while True:
+            after = rows[-1]["sequence"] if rows else 0
+            answer = await self.call(member, "GET", f"/v1/queues/{queue}/deliveries?limit=1000&after={after}")
+            rows += (page := answer.json()["deliveries"])
+            if len(page) < 1000:
+                return rows
 
     async def acknowledge(
         self, member: str, address: str, state: str = "received", compact: str | None = None, **more: Any
@@ -236,7 +240,7 @@ async def wired_region(rabbit: Rabbit, ledger_url: str, home: Path) -> AsyncIter
     )  # fmt: skip
     await app.init(config)
     clock = MovableClock()
-    async with app.running(config, clock) as run, httpx2.AsyncClient(base_url=url) as http:
+    async with app.running(config, clock) as run, httpx2.AsyncClient(base_url=url, timeout=30) as http:
         clock.moved = run.hub.alarm.ring
         yield Region(run.hub, http, clock)
 

@@ -136,7 +136,9 @@ async def deployed(folder: Path) -> AsyncIterator[tuple[Front, Region, RabbitClu
                 *command, output=folder / name, env=env | {"TIDEWAITER_LISTEN": f"127.0.0.1:{port}"},
                 ready=f"http://127.0.0.1:{port}/readyz",
             ))  # fmt: skip
-        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, verify=f.tls("CL"), trust_env=False))
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(base_url=url, verify=f.tls("CL"), trust_env=False, timeout=30)
+        )
         await _answers(http)
         registrar = open_ledger(database.url("registrar"))
         stack.push_async_callback(registrar.close)

@@ -22,7 +22,7 @@ from broker import app, keyfiles
 from broker.config import Config
 from broker.errors import BrokerError
 from broker.hub import Hub
-from broker.ledger import open_ledger
+from broker.ledger import open_ledger, relays
 from broker.ledger import tables as t
 from broker.rabbit.connections import opened
 from tests.engines import Cluster, Rabbit
@@ -76,6 +76,12 @@ async def queue_row(r: Region, member: str, name: str = "wire") -> Any:
         return (await c.execute(query)).mappings().one()
 
 
+async def nobody_to_close(r: Region, member: str) -> bool:
+    """All connections of the member that were to be closed have been: what it opens now stays open."""
+    async with r.hub.ledger.reading() as c:
+        return (await c.execute(select(t.closings.c.number).where(t.closings.c.member == member))).first() is None
+
+
 async def states(r: Region, member: str, name: str = "wire") -> list[str]:
     return [row["state"] for row in await r.index(member, name)]
 
@@ -97,13 +103,20 @@ async def overfill(r: Region, rabbit: Rabbit, queue: str, release: Any) -> list[
     overshoot, so that it takes several batches. Returns the addresses; drop the policy `small` to make room."""
     policy = {"pattern": f"^{queue}$", "definition": {"max-length": 3}, "apply-to": "queues"}
     rabbit.api("PUT", f"/api/policies/{rabbit.vhost}/small", policy)
+
+    async def refused() -> bool:
+        async with r.hub.ledger.reading() as c:
+            return (await queue_row(r, "PE"))["id"] in await relays.parked(c)
+
+    async def tried() -> bool:
+        return await refused() or "ready" not in await states(r, "PE")
+
     posted: list[str] = []
-    async with asyncio.timeout(SECONDS):
-        while True:
+    async with asyncio.timeout(3 * SECONDS):
+        while not await refused():
             posted += await post_many(r, 10, release, f"full{len(posted)}")
-            await asyncio.sleep(0.5)
-            if "ready" in await states(r, "PE"):
-                return posted
+            await until(tried)
+    return posted
 
 
 async def post_many(
@@ -270,7 +283,7 @@ async def hub_process(
     try:
         async with (
             process(*SERVE, *options, output=home / "said", env=env, ready=f"{url}/readyz") as hub,
-            httpx2.AsyncClient(base_url=url, trust_env=False) as http,
+            httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
         ):
             key = keyfiles.load(home / "hub.key", None)
             yield hub, Region(Hub(ledger, LANGUAGE, key, url), http, MovableClock())

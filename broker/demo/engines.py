@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -76,7 +75,7 @@ async def stage(
             else:
                 yield here
                 return
-    listen = port or _free_port()
+    listen = port or private_node.free_port()
     async with AsyncExitStack() as stack:
         node_wire = None
         if wire and private_node.installed():
@@ -183,9 +182,3 @@ async def _answers(stage: Stage, process: asyncio.subprocess.Process, wire: str)
 async def _end_node(node: private_node.Node) -> None:
     await asyncio.to_thread(node.kill)  # quick, and loses nothing that a quorum queue confirmed
     await asyncio.to_thread(node.stop)
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])

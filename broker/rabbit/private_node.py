@@ -87,10 +87,17 @@ def _epmd() -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port nobody listens on, below the ephemeral range so no outgoing connection takes it later."""
+    """A loopback TCP port nobody listens on, below the ephemeral range so no outgoing connection takes it later.
+
+    It is this process's until it ends, and nobody who asks here is given it again: a socket stays bound to it without
+    listening, beside which a server that sets SO_REUSEADDR, as they all do, may listen.
+    """
     for _ in range(200):
         port = 20000 + secrets.randbelow(12000)
-        if _is_free(port):
+        with socket.socket() as keeper, contextlib.suppress(OSError):
+            keeper.bind((_LOOPBACK, port))
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            keeper.detach()
             return port
     raise SetupRefused(detail="no free loopback port between 20000 and 32000")
 
@@ -370,7 +377,7 @@ def manage(url: str, user: str, password: str, method: str, path: str, body: obj
     """One call of a management API at `url` (http, no TLS): (status, body). Raises OSError when nobody is there."""
     credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     try:
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()

@@ -87,12 +87,14 @@ async def front(
 
 
 def configuration(folder: Path, ports: Mapping[str, int], backends: Mapping[str, Sequence[int]]) -> str:
-    """The file as it is, but for where things are: our own ports on loopback, files in `folder`, backends on loopback."""
+    """The file as it is, but for where things are: our own ports on loopback, files in `folder`, backends on loopback.
+    And it looks at them more often: a hub here starts after its proxy, and RabbitMQ asks at once."""
     text = (PROXY / "haproxy.cfg").read_text("utf-8")
     for name, there in (OUTSIDE | INSIDE).items():
         text, found = re.subn(rf"bind :{there}\b(?=[^\n]*\n)", f"bind 127.0.0.1:{ports[name]}", text)
         assert found == 1, name
     text = text.replace("/run/secrets/", f"{folder}/").replace("/usr/local/etc/haproxy/", f"{folder}/")
+    text = text.replace("check inter 2s", "check inter 500ms")
     lines, backend, number = [], "", 0
     for line in text.splitlines():
         if words := re.match(r"(backend|frontend|defaults|global|resolvers)\b ?(\S*)", line):

@@ -103,7 +103,7 @@ async def serving(
     env = settings(home, store.hub_url, port, rabbit)
     async with (
         process(*SERVE, output=home / f"said-{port}", env=env, ready=f"{url}/readyz"),
-        httpx2.AsyncClient(base_url=url, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
     ):
         hub = Hub(ledger, LANGUAGE, keyfiles.load(home / "hub.key", None), url)
         yield Region(hub, http, MovableClock(), keys or {})

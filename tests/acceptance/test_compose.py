@@ -94,7 +94,7 @@ async def test_the_processes_come_up_with_the_environment_of_the_compose_file(
             )
         http = [
             await stack.enter_async_context(
-                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports[n]}", trust_env=False)
+                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports[n]}", trust_env=False, timeout=30)
             )
             for n in serving
         ]
@@ -123,7 +123,7 @@ def _write_secrets(folder: Path, database: HubDatabase, rabbit: Rabbit) -> None:
 
 
 async def _ready(http: httpx2.AsyncClient) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (said := (await http.get("/readyz")).json())["status"] != "ready" or said["ledger"] != "ready":
             await asyncio.sleep(0.1)
 

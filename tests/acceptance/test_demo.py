@@ -17,7 +17,7 @@ async def demo(folder: Path, **environment: str) -> tuple[int, list[str]]:
         sys.executable, "-m", "broker.cli", "demo", cwd=folder, env=kept | environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    output, _ = await asyncio.wait_for(process.communicate(), 300)
     return process.returncode or 0, output.decode().splitlines()
 
 

@@ -62,7 +62,7 @@ async def behind(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
             ready = f"http://127.0.0.1:{hub_port}/readyz"
             async with (
                 process(*SERVE, output=folder / "said", env=env, ready=ready),
-                httpx2.AsyncClient(base_url=url, verify=f.tls("CL"), trust_env=False) as http,
+                httpx2.AsyncClient(base_url=url, verify=f.tls("CL"), trust_env=False, timeout=30) as http,
             ):
                 hub = Hub(open_ledger(ledger_url), LANGUAGE, keyfiles.load(folder / "hub.key", None), url)
                 r = Region(hub, http, MovableClock())
@@ -87,7 +87,7 @@ async def test_a_message_goes_in_by_https_and_comes_out_by_amqps(behind: tuple[F
     async with await amqps(f, r, "PE", "CL") as connection:
         channel = await connection.channel(publisher_confirms=False)
         taken = await (await channel.get_queue(queue, ensure=False)).get(timeout=10, fail=False)
-        for _ in range(50):
+        for _ in range(200):
             if taken is not None:
                 break
             await asyncio.sleep(0.1)
@@ -192,7 +192,7 @@ async def test_a_stream_passes_as_it_comes(behind: tuple[Front, Region]) -> None
 async def test_inside_the_proxy_passes_on_questions_and_tells_figures(behind: tuple[Front, Region]) -> None:
     """Nothing else of the hub is behind the address that RabbitMQ asks."""
     f, _ = behind
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
         questions = f"http://127.0.0.1:{f.ports['questions']}"
         asked = await http.post(f"{questions}{AUTH_PATH}/user", data={"username": "CL", "password": "x"})
         assert (asked.status_code, asked.text) == (200, "deny")
@@ -269,7 +269,7 @@ async def test_old_tls_is_refused(behind: tuple[Front, Region]) -> None:
 
 def client(f: Front, certificate: str | None) -> httpx2.AsyncClient:
     url = f"https://localhost:{f.ports['https']}"
-    return httpx2.AsyncClient(base_url=url, verify=f.tls(certificate), trust_env=False)
+    return httpx2.AsyncClient(base_url=url, verify=f.tls(certificate), trust_env=False, timeout=30)
 
 
 async def raw(f: Front, path: str) -> tuple[int, bytes]:

@@ -50,7 +50,7 @@ async def test_a_hub_serves_as_the_restricted_role(database: HubDatabase, home: 
     registrar = open_ledger(database.url("registrar"))
     async with (
         process(*SERVE, output=home / "said", env=env, ready=f"{url}/readyz") as hub,
-        httpx2.AsyncClient(base_url=url, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
     ):
         r = Region(Hub(registrar, LANGUAGE, keyfiles.load(home / "hub.key", None), url), http, MovableClock())
         await r.enrol("CL", "PE", "AR", "RILO-SA", "operator:ana")

@@ -109,7 +109,7 @@ async def test_an_assertion_says_exactly_what_it_must(
 async def test_an_assertion_lives_five_minutes_and_not_after(hub: Region) -> None:
     for seconds, good in (
         (ASSERTION_SECONDS + SKEW_SECONDS - 2, True),
-        (ASSERTION_SECONDS + SKEW_SECONDS + 2, False),
+        (ASSERTION_SECONDS + SKEW_SECONDS + 60, False),
         (3600, False),
         (-SKEW_SECONDS - 1, False),
         (-3600, False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -16,8 +17,11 @@ async def test_nobody_is_refused_because_the_server_closed_idle_connections(post
     r = postgres_here
     await r.enrol("CL", "PE")
 
+    theirs: list[Any] = []
+
     async def held() -> None:
         async with r.hub.ledger.reading() as c:
+            theirs.append((await c.get_raw_connection()).driver_connection)
             await c.execute(text("SELECT pg_sleep(0.2)"))
 
     await asyncio.gather(*(held() for _ in range(4)))
@@ -31,7 +35,9 @@ async def test_nobody_is_refused_because_the_server_closed_idle_connections(post
         )
         assert len(ended.all()) >= 4
     await administrator.close()
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(20):
+        while not all(one.is_closed() for one in theirs):
+            await asyncio.sleep(0.01)
 
     for number in range(5):
         await r.send("CL", f"m-{number}", to("PE"))

@@ -21,12 +21,13 @@ from broker.commands.failures import NEXT
 from broker.commands.receiving import work_off
 from broker.doctor import Finding
 from broker.doctor import member as way
+from broker.ledger.wakes import EVERYBODY
 from broker.members import INBOX
 from broker.rabbit.private_node import free_port
 from tests.contracts.test_client_stream import served
 from tests.engines import Rabbit
 from tests.region import Region, to, wired_region
-from tests.wire import amqp_queue, connected, states
+from tests.wire import amqp_queue, connected, states, until
 
 pytestmark = pytest.mark.long
 STEPS = ["hub", "clock", "token", "queues", "post", "receipt", "receive", "ECHO"]
@@ -147,9 +148,17 @@ async def test_a_system_of_ones_own_may_be_faster(here: Region) -> None:
         async def one(delivery: Any) -> Any:
             return accept(delivery, own.acknowledgement(delivery.message, "read"))
 
+        async def waits() -> bool:
+            return not here.hub.wakes._lines.keys() <= EVERYBODY
+
+        async def settled() -> bool:
+            return [row["state"] for row in await here.index("CL")] == ["settled"]
+
         reading = asyncio.create_task(work_off(own, INBOX, one, once=False))
+        await until(waits)
         async with echoing(here):
             found = await examined(here)
+        await until(settled)
         reading.cancel()
 
     assert outcomes(found) == {}

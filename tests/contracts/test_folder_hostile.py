@@ -99,13 +99,14 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
         yield made
 
 
-async def withstands(parts: Parts, path: str, lie: Lie) -> dict[str, int]:
+async def withstands(parts: Parts, path: str, lie: Lie, then: Callable[[], None] = lambda: None) -> dict[str, int]:
     """The lie is told: at most it is a trouble. Then the truth: the counts since the start."""
     parts.client.door.transport = Hub(path, lie)
     with suppress(*agent.TROUBLES):
         await agent.once(parts, ["inbox"])
     assert len(json.dumps(parts.status.shown("running"))) < 10_000
     await parts.client.door.close()
+    then()
     parts.client.door.transport = Hub()
     return await agent.once(parts, ["inbox"])
 
@@ -143,8 +144,8 @@ async def test_an_answer_without_an_end_is_none(parts: Parts, path: str, monkeyp
                 yield b" "
                 await asyncio.sleep(0.01)
 
-    async with asyncio.timeout(10):
-        counts = await withstands(parts, path, lambda: httpx2.Response(200, stream=Drip()))
+    async with asyncio.timeout(60):
+        counts = await withstands(parts, path, lambda: httpx2.Response(200, stream=Drip()), monkeypatch.undo)
 
     assert at_its_end(counts)
     assert "0.2 s" in parts.status.shown("running")["last_trouble"]["why"]

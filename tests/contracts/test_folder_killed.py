@@ -8,6 +8,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ async def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(scen
 
     async def send() -> None:
         async with Client(scene.place.url, "PE", key) as client:
+            client.door.attempts = 20  # the hub is killed meanwhile
             for n in range(0, MESSAGES, 3):
                 posted = [sign(json.dumps(addressed_to_cl(f"IN-{m}")).encode(), key) for m in range(n, n + 3)]
                 assert all(one.receipt for one in await client.post_batch(posted))
@@ -119,6 +121,8 @@ async def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(scen
             for work in (write(), send(), kill(agent)):
                 group.create_task(work)
         async with asyncio.timeout(120):
+            while log.read_text().count(" started ") <= KILLS:  # the last one hears what it is told from then on
+                await asyncio.sleep(0.05)
             while not (scene.count("sent", ".receipt.jws") == scene.count("in", ".delivery.json") == MESSAGES):
                 assert agent.running, agent.said()
                 await asyncio.sleep(0.1)
@@ -186,9 +190,10 @@ async def test_a_second_agent_says_so_and_leaves(scene: Scene) -> None:
 
 def listening_sockets(pid: int) -> list[str]:
     """TCP sockets of a process that wait for somebody to connect (state 0A of /proc/net/tcp)."""
-    inodes = {
-        os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink() and fd.exists() is not None
-    }
+    inodes = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(fd))
     lines = [
         line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()
     ]

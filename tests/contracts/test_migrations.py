@@ -203,7 +203,7 @@ async def test_who_is_ended_while_a_file_is_opened_leaves_it_open_to_others(tmp_
     other.close()
     assert await asyncio.gather(*reading, return_exceptions=True) != [None] * readers
 
-    await asyncio.wait_for(read(), 5)
+    await asyncio.wait_for(read(), 30)
     await ledger.close()
     gc.collect()  # a connection that was left behind says so now
 

@@ -62,7 +62,7 @@ async def two(postgres_url: str, tmp_path: Path) -> AsyncIterator[tuple[Region, 
         for here in (config, replace(config, port=free_port())):
             run = await stack.enter_async_context(app.running(here))
             at = f"http://127.0.0.1:{here.port}"
-            http = await stack.enter_async_context(httpx2.AsyncClient(base_url=at, trust_env=False))
+            http = await stack.enter_async_context(httpx2.AsyncClient(base_url=at, trust_env=False, timeout=30))
             regions.append(Region(run.hub, http, MovableClock()))
         first, second = regions
         second.keys = first.keys
@@ -138,12 +138,15 @@ async def test_a_suspension_and_a_revoked_key_hold_at_both(two: tuple[Region, Re
 async def test_a_listening_session_that_is_lost_is_made_anew(two: tuple[Region, Region]) -> None:
     """Its end is noticed; who waited is woken when it listens again."""
     here, there = two
-    ending = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-    )
+    listening = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+
+    async def both() -> bool:
+        async with here.hub.ledger.reading() as c:
+            return bool((await c.exec_driver_sql(f"SELECT count(*) {listening}")).scalar() == 2)
+
+    await until(both)
     async with here.hub.ledger.reading() as c:
-        assert (await c.exec_driver_sql(ending)).rowcount == 2
+        assert (await c.exec_driver_sql(f"SELECT pg_terminate_backend(pid) {listening}")).rowcount == 2
     waiting = asyncio.create_task(there.lease("PE", wait_seconds=25))
     await there.call("PE", "GET", "/v1/queues")
     address = await here.send("CL")
@@ -288,8 +291,7 @@ async def test_who_loses_rabbitmq_is_replaced_once_its_connections_can_be_found(
 ) -> None:
     """They may be half open in RabbitMQ, which lists a connection some seconds after it was opened: until then nobody can
     close it by its name, and nobody is told that its queues may be taken."""
-    if listed:
-        monkeypatch.setattr(relay, "LISTED_SECONDS", 0)
+    monkeypatch.setattr(relay, "LISTED_SECONDS", 0 if listed else 3600)
     die, died = ledger_relays.die, list[int]()
 
     async def dying(c: AsyncConnection, number: int) -> None:

@@ -282,7 +282,7 @@ async def test_a_clock_apart_from_the_ledgers_is_refused(postgres_url: str, tmp_
             async with app.running(config, clock):
                 pass
         assert told.value.rule == "clock-apart"
-        assert float(told.value.faults[0].found or 0) == pytest.approx(7, abs=0.5)
+        assert 5 < float(told.value.faults[0].found or 0) < 9  # less or more what the question took
 
 
 async def test_a_clock_that_was_set_back_is_refused(ledger_url: str, tmp_path: Path) -> None:
@@ -380,8 +380,9 @@ async def test_sigterm_finishes_what_is_under_way(rabbit: Rabbit, tmp_path: Path
     async with hub_process(tmp_path, f"sqlite:///{tmp_path}/ledger.sqlite", rabbit.hub_port, rabbit) as (hub, r):
         await r.enrol("CL", "PE")
         await amqp_queue(r, "PE")
-        posts = [asyncio.create_task(post_many(r, 300, to("PE"), f"p{n}")) for n in range(3)]
         waiting = asyncio.create_task(r.call("PE", "POST", "/v1/queues/inbox/lease", {"wait_seconds": 20}))
+        await r.call("PE", "GET", "/v1/queues")  # asked later and answered: the other one waits there
+        posts = [asyncio.create_task(post_many(r, 300, to("PE"), f"p{n}")) for n in range(3)]
         await asyncio.sleep(0.4)
         assert await hub.terminate() == 0, hub.said()
         answers = await asyncio.gather(*posts, waiting, return_exceptions=True)
@@ -403,7 +404,7 @@ async def test_a_loop_that_dies_ends_the_hub(rabbit: Rabbit, tmp_path: Path, mon
     config = config_of(rabbit, tmp_path)
     await app.init(config)
     monkeypatch.setattr(upkeep, "_leases", broken)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(ZeroDivisionError):
             await app.serve(config)
 
@@ -412,7 +413,7 @@ async def test_a_refused_wire_surfaces_as_itself(rabbit: Rabbit, tmp_path: Path)
     """Not in a group of groups: the command line tells it in a sentence."""
     config = replace(config_of(rabbit, tmp_path), management_url=f"http://127.0.0.1:{free_port()}")
     await app.init(config)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(WireRefused):
             await app.serve(config)
 
@@ -421,7 +422,7 @@ async def test_a_hub_that_is_stopped_while_rabbitmq_is_proved_ends_well(rabbit: 
     """What is proved then is that nobody answers RabbitMQ's questions any more: that refuses nothing."""
     config = replace(config_of(rabbit, tmp_path), port=free_port())
     await app.init(config)
-    async with asyncio.timeout(20), app.running(config):
+    async with asyncio.timeout(60), app.running(config):
         pass
 
 

@@ -22,6 +22,7 @@ from tests.wire import (
     closed_within,
     connected,
     consumer,
+    nobody_to_close,
     post_many,
     published,
     queue_row,
@@ -105,12 +106,13 @@ async def test_suspension_closes_the_connection_and_keeps_the_deliveries(wired: 
     name = await amqp_queue(wired, "PE")
     async with connected(wired, rabbit, "PE") as connection:
         await administer.set_active(wired.hub.ledger, "PE", False, wired.clock())
-        await closed_within(connection, 5)
+        await closed_within(connection, 20)
         with pytest.raises(aio_pika.exceptions.AMQPError):
             async with consumer(wired, rabbit, "PE", name):
                 pass
         assert (await wired.post(wired.sign(wired.payload("CL", "s-1", to("PE"))))).status_code == 201
     await administer.set_active(wired.hub.ledger, "PE", True, wired.clock())
+    await until(lambda: nobody_to_close(wired, "PE"))
     await wired.send("CL", "s-2", to("PE"))
     async with consumer(wired, rabbit, "PE", name) as queue:
         (message,) = await receive(queue, 1)

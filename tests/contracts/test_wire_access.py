@@ -52,7 +52,7 @@ async def channel_of(scene: Scene, *, confirms: bool = False) -> AsyncIterator[A
 async def publish(channel: AbstractChannel, exchange: str, key: str, **headers: object) -> None:
     message = aio_pika.Message(b"forged", headers=headers or None, user_id=None)  # type: ignore[arg-type]
     target = channel.default_exchange if not exchange else await channel.get_exchange(exchange, ensure=False)
-    await target.publish(message, key, timeout=5)
+    await target.publish(message, key, timeout=20)
 
 
 Attack = Callable[[AbstractChannel, Scene], Awaitable[object]]
@@ -70,40 +70,40 @@ ATTACKS: dict[str, Attack] = {
     "delete its own queue": lambda c, s: delete(c, s.own),
     "consume the dead letters": lambda c, s: consume(c, "tw.dead"),
     "purge the dead letters": lambda c, s: purge(c, "tw.dead"),
-    "declare a queue": lambda c, s: c.declare_queue("mine", durable=True, timeout=5),
-    "declare a queue that the server names": lambda c, s: c.declare_queue(exclusive=True, timeout=5),
-    "declare the foreign queue": lambda c, s: c.declare_queue(s.foreign, durable=True, timeout=5),
-    "declare an exchange": lambda c, s: c.declare_exchange("mine", timeout=5),
-    "delete the dead letters' exchange": lambda c, s: c.exchange_delete("tw.dead", timeout=5),
+    "declare a queue": lambda c, s: c.declare_queue("mine", durable=True, timeout=20),
+    "declare a queue that the server names": lambda c, s: c.declare_queue(exclusive=True, timeout=20),
+    "declare the foreign queue": lambda c, s: c.declare_queue(s.foreign, durable=True, timeout=20),
+    "declare an exchange": lambda c, s: c.declare_exchange("mine", timeout=20),
+    "delete the dead letters' exchange": lambda c, s: c.exchange_delete("tw.dead", timeout=20),
     "bind its own queue to the dead letters": lambda c, s: bind(c, s.own, "tw.dead"),
     "bind its own queue to amq.topic": lambda c, s: bind(c, s.own, "amq.topic"),
     "bind amq.topic to the dead letters": lambda c, s: bind_exchange(c, "amq.topic", "tw.dead"),
-    "ask for a queue by a guessed name": lambda c, s: c.declare_queue("A" * 22, passive=True, timeout=5),
+    "ask for a queue by a guessed name": lambda c, s: c.declare_queue("A" * 22, passive=True, timeout=20),
 }
 
 
 async def consume(channel: AbstractChannel, name: str) -> None:
-    await (await channel.get_queue(name, ensure=False)).consume(asyncio.Queue[object]().put, timeout=5)
+    await (await channel.get_queue(name, ensure=False)).consume(asyncio.Queue[object]().put, timeout=20)
 
 
 async def get(channel: AbstractChannel, name: str) -> None:
-    await (await channel.get_queue(name, ensure=False)).get(timeout=5)
+    await (await channel.get_queue(name, ensure=False)).get(timeout=20)
 
 
 async def purge(channel: AbstractChannel, name: str) -> None:
-    await (await channel.get_queue(name, ensure=False)).purge(timeout=5)
+    await (await channel.get_queue(name, ensure=False)).purge(timeout=20)
 
 
 async def delete(channel: AbstractChannel, name: str) -> None:
-    await channel.queue_delete(name, timeout=5)
+    await channel.queue_delete(name, timeout=20)
 
 
 async def bind(channel: AbstractChannel, name: str, exchange: str) -> None:
-    await (await channel.get_queue(name, ensure=False)).bind(exchange, "#", timeout=5)
+    await (await channel.get_queue(name, ensure=False)).bind(exchange, "#", timeout=20)
 
 
 async def bind_exchange(channel: AbstractChannel, name: str, source: str) -> None:
-    await (await channel.get_exchange(name, ensure=False)).bind(source, "#", timeout=5)
+    await (await channel.get_exchange(name, ensure=False)).bind(source, "#", timeout=20)
 
 
 async def test_every_attack_on_the_channel_is_refused(scene: Scene) -> None:

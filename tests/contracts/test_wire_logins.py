@@ -18,7 +18,7 @@ from broker.rabbit.private_node import manage
 from tests.attacker import Scene, channel, login, set_scene, standing
 from tests.engines import Rabbit, own_vhost
 from tests.region import new_key, to
-from tests.wire import amqp_queue, published, until
+from tests.wire import amqp_queue, nobody_to_close, published, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ class Half:
     """A login that RabbitMQ has let in, and that has not opened its virtual host."""
 
     def __init__(self, rabbit: Rabbit, user: str, password: str) -> None:
-        self.line = socket.create_connection((rabbit.host, rabbit.port), 5)
+        self.line = socket.create_connection((rabbit.host, rabbit.port), 20)
         self.octets = b""
         self.line.sendall(b"AMQP\x00\x00\x09\x01")
         self.next(pika.spec.Connection.Start)
@@ -159,6 +159,7 @@ async def test_a_suspended_member_stays_out_with_a_good_token(scene: Scene) -> N
     assert "ACCESS_REFUSED" in await refused(scene, name, token)
     await closed(connection)
     await administer.set_active(scene.r.hub.ledger, name, True, scene.r.clock())
+    await until(lambda: nobody_to_close(scene.r, name))
     assert await lets_in(scene, name, token)
 
 
@@ -236,7 +237,11 @@ async def test_who_opens_many_connections_keeps_nobody_else_out(scene: Scene) ->
     r, name, other = scene.r, await scene.another(), await scene.another()
     queue, token = await amqp_queue(r, other), await r.token(name, "amqp")
     held = await asyncio.to_thread(lambda: [login(scene.rabbit, name, token) for _ in range(50)])
-    assert await open_connections(scene, name) == 50
+
+    async def all_listed() -> bool:  # RabbitMQ lists a connection after it has let it in
+        return await open_connections(scene, name) == 50
+
+    await until(all_listed)
     status, answer = scene.rabbit.api("PUT", f"/api/user-limits/{name}/max-connections", {"value": 10})
     assert (status, b"no_such_user" in answer) == (400, True)
 
@@ -254,7 +259,7 @@ async def test_who_opens_many_connections_keeps_nobody_else_out(scene: Scene) ->
     async def gone() -> bool:
         return await open_connections(scene, name) == 0
 
-    await until(gone)
+    await until(gone, 40)  # RabbitMQ waits 30 s for who does not answer
     for connection in held:
         with pytest.raises(pika.exceptions.AMQPError):
             await asyncio.to_thread(connection.channel)
@@ -325,7 +330,7 @@ async def test_another_protocol_is_answered_with_ours(scene: Scene, greeting: by
     """AMQP 1.0, bare or with SASL, HTTP, MQTT: RabbitMQ names the one it speaks and hangs up."""
 
     def answer() -> bytes:
-        with socket.create_connection((scene.rabbit.host, scene.rabbit.port), 5) as line:
+        with socket.create_connection((scene.rabbit.host, scene.rabbit.port), 20) as line:
             line.sendall(greeting)
             return line.recv(8, socket.MSG_WAITALL)
 

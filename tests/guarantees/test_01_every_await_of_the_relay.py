@@ -436,6 +436,7 @@ async def test_every_await_of_the_relay_may_fail(stage: Stage) -> None:
         if not left(everywhere):
             break
         everywhere.seen.clear()
+        stage.r._tokens.clear()  # they live for a quarter of an hour
         await scene(stage, queue, next(numbers))
         for point, after in itertools.product(list(everywhere.seen), (False, True)):
             if point in everywhere.struck[after] or exempt(f"{point.function}: {point.text}"):

