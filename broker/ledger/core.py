@@ -39,7 +39,9 @@ GIVE_BACK_LOOKS = 50
 """So often the pool is looked at, before a ledger is closed although somebody still has a connection of it."""
 IDLE_SECONDS = 10
 """PostgreSQL ends a transaction in which nothing is asked for so long: of a process that was stopped, not ended. Others
-would wait for what it holds until it goes on."""
+would wait for what it holds until it goes on. (Within a statement it does not: see `silent`.)"""
+APPLICATION = "tidewaiter"
+"""How PostgreSQL lists our sessions (`application_name`)."""
 RETRY_AFTER_SECONDS = 2
 PRAGMAS = f"""PRAGMA busy_timeout={BUSY_SECONDS * 1000}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
 PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"""
@@ -55,6 +57,8 @@ class Ledger:
     writing: AsyncEngine
     reading_engine: AsyncEngine
     wakes: Wakes = field(default_factory=Wakes)
+    kept_waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    """A transaction came to nothing: by what another one holds, perhaps."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -77,13 +81,17 @@ class Ledger:
     @asynccontextmanager
     async def _writing(self, lock: TextClause) -> AsyncIterator[AsyncConnection]:
         """What the transaction touched (`wakes.touch`) is announced with its commit and woken after it."""
-        async with away(), self.writing.begin() as connection:
-            touched = wakes.begun(connection)
-            if not self.is_sqlite:
-                await connection.execute(lock, {"key": REGISTRY_LOCK})
-            yield connection
-            if touched and not self.is_sqlite:
-                await wakes.announce(connection, touched)
+        try:
+            async with away(), self.writing.begin() as connection:
+                touched = wakes.begun(connection)
+                if not self.is_sqlite:
+                    await connection.execute(lock, {"key": REGISTRY_LOCK})
+                yield connection
+                if touched and not self.is_sqlite:
+                    await wakes.announce(connection, touched)
+        except LedgerAway:
+            self.kept_waiting.set()
+            raise
         self.wakes.wake(touched)
 
     @asynccontextmanager
@@ -157,7 +165,10 @@ def open_ledger(url: str, *, pool_size: int = 8) -> Ledger:
             connect_args={
                 "timeout": BUSY_SECONDS,
                 "command_timeout": 60,
-                "server_settings": {"idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s"},
+                "server_settings": {
+                    "application_name": APPLICATION,
+                    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+                },
             },
         )
         event.listen(engine.sync_engine, "checkout", _still_open)

@@ -6,6 +6,7 @@ With SQLite there is one hub process; what the command line changes besides it i
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -14,15 +15,17 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from broker.errors import LedgerAway
-from broker.ledger import registry
-from broker.ledger.core import BUSY_SECONDS, Ledger, away
+from broker.ledger import registry, silent
+from broker.ledger.core import APPLICATION, BUSY_SECONDS, Ledger, away
 from broker.ledger.wakes import CHANNEL
 from broker.logs import log
 
 LOOK_SECONDS = 0.25
 """SQLite: how often `data_version` is looked at."""
 ALIVE_SECONDS = 15.0
-"""PostgreSQL: how often the listening session is asked for a sign of life; a half-open connection says nothing."""
+"""PostgreSQL: how often the listening session is asked, which is a sign of life; a half-open connection says nothing."""
+PAUSE_SECONDS = 1.0
+"""Between two questions at least, while transactions come to nothing."""
 AGAIN_SECONDS = 1.0
 
 
@@ -43,22 +46,34 @@ async def _hear(ledger: Ledger) -> None:
     """One session of its own, until it is lost (LedgerAway). Not for a pooler that changes sessions under it."""
     lost = asyncio.Event()
 
+    def ended(_: Any) -> None:
+        lost.set()
+        ledger.kept_waiting.set()
+
     def told(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
         ledger.wakes.wake(payload.split(" "))
 
     engine = create_async_engine(
         ledger.writing.url,
         poolclass=NullPool,
-        connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
+        connect_args={
+            "timeout": BUSY_SECONDS,
+            "command_timeout": BUSY_SECONDS,
+            "server_settings": {"application_name": f"{APPLICATION} listens"},
+        },
     )
     try:
         async with away(), engine.connect() as c:
             session: Any = (await c.get_raw_connection()).driver_connection
-            session.add_termination_listener(lambda _: lost.set())
+            session.add_termination_listener(ended)
             await session.add_listener(CHANNEL, told)
             ledger.wakes.wake_all()
-            while not await _happens(lost, ALIVE_SECONDS):
-                await session.execute("SELECT 1")
+            while not lost.is_set():
+                await silent.end(session)
+                await _happens(lost, PAUSE_SECONDS)
+                ledger.kept_waiting.clear()
+                if not lost.is_set():
+                    await _happens(ledger.kept_waiting, ALIVE_SECONDS)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:  # of the bare session
         raise LedgerAway(detail=type(error).__name__) from error
     finally:
@@ -66,13 +81,11 @@ async def _hear(ledger: Ledger) -> None:
     raise LedgerAway(detail="the listening session ended")
 
 
-async def _happens(event: asyncio.Event, seconds: float) -> bool:
-    try:
+async def _happens(event: asyncio.Event, seconds: float) -> None:
+    """Wait for it, so long at most."""
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 async def _look(ledger: Ledger) -> None:

@@ -54,6 +54,7 @@ async def test_last_words_while_listening_end_nobody(
 ) -> None:
     """The session is made anew, and hears what is committed from then on."""
     monkeypatch.setattr(listen, "ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(listen, "PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(listen, "AGAIN_SECONDS", 0.02)
     listening = asyncio.create_task(listen.listen(ledger))
 

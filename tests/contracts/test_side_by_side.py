@@ -138,7 +138,7 @@ async def test_a_suspension_and_a_revoked_key_hold_at_both(two: tuple[Region, Re
 async def test_a_listening_session_that_is_lost_is_made_anew(two: tuple[Region, Region]) -> None:
     """Its end is noticed; who waited is woken when it listens again."""
     here, there = two
-    listening = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    listening = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tidewaiter listens'"
 
     async def both() -> bool:
         async with here.hub.ledger.reading() as c:
