@@ -15,14 +15,15 @@ import pwd
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker import clock
+from broker import clock, jws
 from broker.errors import BrokerError, Fault, SetupRefused
 from broker.ledger import Ledger, migrate, open_ledger, rights
 from broker.ledger import tables as t
@@ -36,6 +37,8 @@ APART_SECONDS = 5.0
 """Between this machine's clock and the PostgreSQL server's: leases and signing times are judged by both."""
 BEHIND = timedelta(minutes=5)
 """So far the clock may lie before the newest message: two gateways' clocks differ, a clock that was set back lies."""
+LOOKED_AT = 20
+"""So many of the newest messages: one of them may have been signed long before it was posted."""
 SHOWN = 8
 NOT_LET_IN = ("28", "3D", "42501")
 """SQLSTATEs: no such role or a wrong password, no such database, no right to connect."""
@@ -123,9 +126,8 @@ async def allowed(ledger_url: str) -> None:
 
 async def clocks(ledger: Ledger, now: clock.Clock) -> timedelta:
     """Step 4: how far the ledger's clock is ahead of ours, beyond what asking took. Raises SetupRefused, LedgerAway."""
-    m = t.messages.c
     async with ledger.reading() as c:
-        newest = (await c.execute(select(m.accepted_at).order_by(m.position.desc()).limit(1))).scalar_one_or_none()
+        newest = await _newest(c)
         before = now()
         theirs: datetime = before
         if not ledger.is_sqlite:
@@ -138,6 +140,18 @@ async def clocks(ledger: Ledger, now: clock.Clock) -> timedelta:
     if newest is not None and newest - after > BEHIND:
         raise SetupRefused(Fault("/home", "clock-behind", clock.text(after), more={"newest": clock.text(newest)}))
     return ahead
+
+
+async def _newest(c: AsyncConnection) -> datetime | None:
+    """A moment that certainly was: when a message was accepted, and not before its sender signed it by a clock of its own.
+    What a hub accepted while its clock was ahead refuses nobody's start once that is mended. Notices are signed by hubs."""
+    m = t.messages.c
+    query = select(m.accepted_at, m.jws).where(m.kind != "notice").order_by(m.position.desc()).limit(LOOKED_AT)
+    moments = []
+    for accepted_at, token in (await c.execute(query)).all():
+        signed = jws.read(token.encode(), typ=jws.TYP_MESSAGE, max_bytes=len(token)).iat or 0
+        moments.append(min(accepted_at, datetime.fromtimestamp(signed, UTC)))
+    return max(moments, default=None)
 
 
 def user(number: int | None = None) -> str:

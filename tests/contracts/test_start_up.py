@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 from sqlalchemy import make_url
 
 from broker import administer, app, jws, keyfiles, startup_checks, upkeep
+from broker.clock import text
 from broker.config import Config
 from broker.errors import SetupRefused, WireRefused
 from broker.hub import Hub
@@ -285,20 +288,43 @@ async def test_a_clock_apart_from_the_ledgers_is_refused(postgres_url: str, tmp_
         assert 5 < float(told.value.faults[0].found or 0) < 9  # less or more what the question took
 
 
-async def test_a_clock_that_was_set_back_is_refused(ledger_url: str, tmp_path: Path) -> None:
-    """It lies before what was accepted last. On either ledger: PostgreSQL's own clock may have been set back with it."""
-    config = embedded(tmp_path, ledger_url)
+@asynccontextmanager
+async def region_ahead(config: Config, clock: MovableClock) -> AsyncIterator[Region]:
+    """With CL and PE, by a clock that is wrong; nothing of it runs on."""
     await app.init(config)
-    clock = MovableClock()
-    clock.advance(minutes=6)
-    hub = Hub(open_ledger(ledger_url), LANGUAGE, keyfiles.load(config.hub_key, None), config.public_url, clock)
+    hub = Hub(open_ledger(config.ledger_url), LANGUAGE, keyfiles.load(config.hub_key, None), config.public_url, clock)
     gateway = app.make_app(hub)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(gateway), base_url=config.public_url) as http:
         r = Region(hub, http, clock)
         await r.enrol("CL", "PE")
-        await r.send("CL", release=to("PE"))
+        yield r
     await gateway.state.committer.close()
     await hub.ledger.close()
+
+
+async def test_what_was_accepted_while_the_clock_was_ahead_refuses_no_start(ledger_url: str, tmp_path: Path) -> None:
+    """Its sender signed it by a clock that was right; what the hub itself signed then says nothing."""
+    config, clock = embedded(tmp_path, ledger_url), MovableClock()
+    async with region_ahead(config, clock) as r:
+        clock.advance(hours=2)
+        soon = text(clock() + timedelta(minutes=1))
+        compact = r.sign(r.payload("CL", release=to(PE="action"), acknowledge_by=soon), iat=int(time.time()))
+        assert (await r.post(compact)).status_code == 201
+        clock.advance(minutes=2)
+        await r.sweep()
+        assert len(await r.take("CL")) == 1, "the notice that PE is late"
+        clock.advance(hours=-2, minutes=-2)
+
+    async with app.running(config, clock):
+        pass
+
+
+async def test_a_clock_that_was_set_back_is_refused(ledger_url: str, tmp_path: Path) -> None:
+    """It lies before what was accepted last. On either ledger: PostgreSQL's own clock may have been set back with it."""
+    config, clock = embedded(tmp_path, ledger_url), MovableClock()
+    clock.advance(minutes=6)
+    async with region_ahead(config, clock) as r:
+        await r.send("CL", release=to("PE"))
 
     with pytest.raises(SetupRefused) as told:
         async with app.running(config):

@@ -123,6 +123,10 @@ async def _tortured(w: World, people: People, wanted: Wanted, longest_seconds: f
             enough.cancel()
             quota.left = 0
             stop.set()
+            _, endless = await asyncio.wait([posts, faults], timeout=NO_PROGRESS_SECONDS)
+            for task in endless:
+                w.evidence.surprise("does not end", "posts" if task is posts else "faults")
+                task.cancel()
     finally:
         changing.cancel()
         await asyncio.wait([changing])
