@@ -19,7 +19,6 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    case,
     func,
     insert,
     literal_column,
@@ -44,8 +43,6 @@ latest = t.messages.alias("latest")
 LIMIT_REASON = "delivery-limit"
 TOKEN_CHARACTERS = 32
 STREAM_MARK = "s"
-WIRE_MARK = "wire"
-"""In the place of a lease: RabbitMQ has this round of the delivery, or may have."""
 """First character of the lease token of a stream (`broker.stream`)."""
 DRAIN = "drain"
 """Reason of an order to close connections: the member has lost a right, and a queue of its is to be drained."""
@@ -335,13 +332,11 @@ async def redrive(c: AsyncConnection, queue: str, sequence: int, now: datetime) 
 
 
 async def settle_published(c: AsyncConnection, position: int, member: str, now: datetime) -> None:
-    """A signed acknowledgement settles every published delivery of the message to the member. So it does one whose confirm
-    we have not written down yet, or that we took for lost: who signs has it."""
-    sent = and_(state_is("ready"), d.lease_id == WIRE_MARK)
+    """A signed acknowledgement settles every published delivery of the message to the member."""
     await c.execute(
         update(t.deliveries)
-        .where(d.position == position, d.member == member, or_(state_is("published"), sent))
-        .values(state="settled", changed_at=now, count=case((sent, d.count + 1), else_=d.count))
+        .where(d.position == position, d.member == member, state_is("published"))
+        .values(state="settled", changed_at=now)
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.delivery import at_hand_over
 from broker.ledger import tables as t
-from broker.ledger.deliveries import LIMIT_REASON, UNSETTLED, WIRE_MARK, move, standing, state_is, take, with_standing
+from broker.ledger.deliveries import LIMIT_REASON, UNSETTLED, move, standing, state_is, take, with_standing
 from broker.members import Registry
 
 d = t.deliveries.c
@@ -97,8 +97,7 @@ async def claim(
     rows, _ = await take(c, registry, queue, limit, now)
     await move(
         c, queue, [r["sequence"] for r in rows], "ready", now,
-        attempt=d.attempt + 1, lease_id=WIRE_MARK,
-        handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)),
+        attempt=d.attempt + 1, handed_at=func.coalesce(d.handed_at, bindparam("handed", now, type_=d.handed_at.type)),
     )  # fmt: skip
     return rows
 

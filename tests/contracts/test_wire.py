@@ -13,10 +13,8 @@ from sqlalchemy import select
 
 from broker import administer
 from broker.ledger import tables as t
-from broker.rabbit import member_queue
 from broker.rabbit.connections import HEARTBEAT_SECONDS
 from broker.rabbit.member_queue import After, MemberQueue
-from broker.rabbit.publish import publish_all
 from tests.engines import Rabbit
 from tests.region import Region, address_of, to, wired_region
 from tests.wire import (
@@ -76,43 +74,6 @@ async def test_a_delivery_is_published_with_its_own_properties_and_settled_by_ac
     assert (await wired.acknowledge("PE", "CL:w-1", compact=compact)).status_code == 200
     (row,) = await wired.index("PE", "wire")
     assert row["state"] == "settled"
-
-
-async def test_who_acknowledges_before_the_confirm_is_written_down_has_it_settled(
-    wired: Region, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """RabbitMQ hands over at once; the relay writes down its confirms together. What a replay offers anew and nobody has
-    yet is not settled by what was signed before."""
-    await wired.enrol("CL", "PE")
-    await amqp_queue(wired, "PE")
-    publish, before, written = MemberQueue._publish, list[str](), asyncio.Event()
-
-    async def acknowledged(*given: Any) -> Any:
-        results = await publish_all(*given)
-        before.extend(await states(wired, "PE"))
-        assert (await wired.acknowledge("PE", "CL:w-1", "acted")).status_code == 200
-        return results
-
-    async def to_the_end(queue: MemberQueue, limit: int) -> After:
-        after = await publish(queue, limit)
-        written.set()
-        return after
-
-    monkeypatch.setattr(member_queue, "publish_all", acknowledged)
-    monkeypatch.setattr(MemberQueue, "_publish", to_the_end)
-    await wired.send("CL", "w-1", to("PE"))
-    async with asyncio.timeout(20):
-        await written.wait()
-    (row,) = await wired.index("PE", "wire")
-    assert (before, row["state"], row["round"], row["count"]) == (["ready"], "settled", 1, 1)
-
-    async def nothing(_: MemberQueue) -> After:
-        return After.NOTHING
-
-    monkeypatch.setattr(MemberQueue, "step", nothing)
-    assert (await wired.call("PE", "POST", "/v1/queues/wire/replay", {"sequence": 1})).json()["replayed"] == 1
-    assert (await wired.acknowledge("PE", "CL:w-1", "acted")).status_code == 200
-    assert await states(wired, "PE") == ["ready"]
 
 
 async def test_a_repeated_acknowledgement_settles_what_a_replay_has_published(wired: Region, rabbit: Rabbit) -> None:
