@@ -37,8 +37,8 @@ APART_SECONDS = 5.0
 """Between this machine's clock and the PostgreSQL server's: leases and signing times are judged by both."""
 BEHIND = timedelta(minutes=5)
 """So far the clock may lie before the newest message: two gateways' clocks differ, a clock that was set back lies."""
-LOOKED_AT = 20
-"""So many of the newest messages: one of them may have been signed long before it was posted."""
+LOOKED_AT = 200
+"""So many of the newest messages: a batch of them may have been signed long before it was posted."""
 SHOWN = 8
 NOT_LET_IN = ("28", "3D", "42501")
 """SQLSTATEs: no such role or a wrong password, no such database, no right to connect."""
